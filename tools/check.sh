@@ -1,0 +1,21 @@
+#!/bin/sh
+# Builds, runs the tests, and ends in one line: N passed, N failed[, N skipped].
+# --soak runs the long ones instead. Exit 0 only when something ran and nothing failed.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+build=${BUILD:-build}
+sets="--setup quick"
+log=testlog-quick
+if [ "${1:-}" = --soak ]; then
+    sets="--setup soak --suite soak"
+    log=testlog-soak
+fi
+rm -f "$build/check-summary.txt" "$build/meson-logs/$log.json"
+if ! sh tools/build.sh; then
+    echo "check: the build failed" >&2
+    echo "0 passed, 1 failed"
+    exit 1
+fi
+# shellcheck disable=SC2086
+meson test -C "$build" --no-rebuild --print-errorlogs $sets
+python3 tools/summary.py "$build/meson-logs/$log.json" "$?" "$build/check-summary.txt"

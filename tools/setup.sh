@@ -1,0 +1,53 @@
+#!/bin/sh
+# Sees to it that what the build and the tests need is there. Missing Debian packages are installed
+# where apt-get may run; anywhere else one line says what to type, and the exit status is 69.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+has_cmd() { command -v "$1" >/dev/null 2>&1; }
+has_lib() { has_cmd pkg-config && pkg-config --exists "$1" 2>/dev/null; }
+
+# need PACKAGE PROBE...: remembers PACKAGE when its probe fails.
+need() {
+    package=$1
+    shift
+    "$@" || missing="$missing $package"
+}
+
+probe() {
+    missing=
+    need gcc has_cmd cc
+    need g++ has_cmd c++
+    need git has_cmd git
+    need meson has_cmd meson
+    need ninja-build has_cmd ninja
+    need pkg-config has_cmd pkg-config
+    need python3 has_cmd python3
+    need libcmocka-dev has_lib cmocka
+    need libsqlite3-dev has_lib sqlite3
+    need libssl-dev has_lib openssl
+    need zlib1g-dev has_lib zlib
+    need libcjson-dev has_lib libcjson
+    need spin has_cmd spin
+}
+
+probe
+[ -z "$missing" ] && exit 0
+
+if [ "$(id -u)" = 0 ] && has_cmd apt-get; then
+    echo "setup: installing$missing"
+    export DEBIAN_FRONTEND=noninteractive
+    ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1 || apt-get update -q >/dev/null 2>&1
+    # Lists that are there may be stale: fetch them anew once before giving up.
+    # shellcheck disable=SC2086
+    apt-get install -qy --no-install-recommends $missing </dev/null >/dev/null 2>&1 || {
+        apt-get update -q >/dev/null 2>&1
+        apt-get install -qy --no-install-recommends $missing </dev/null >/dev/null 2>&1
+    }
+    wanted=$missing
+    probe
+    [ -z "$missing" ] && exit 0
+    missing=${missing:-$wanted}
+fi
+echo "missing packages; type: sudo apt-get install$missing" >&2
+exit 69
