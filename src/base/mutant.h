@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * UP_MUT(name): 1 in a build with -DUP_MUT_name=1 (meson -Dmutant=name), 0 in every other; a constant
- * expression, so that `if (!UP_MUT(x)) ...` costs nothing and both branches always compile. Each name
- * stands once in tests/mutants/mutants.txt with the test that must notice the defect. Name it after
- * the order of the code that it breaks.
+ * UP_MUT(name): 1 in a build where UP_MUT_name is defined as 1 (meson -Dmutant=name), 0 in every
+ * other; a constant expression, so that `if (!UP_MUT(x)) ...` costs nothing and both branches always
+ * compile, and `#if UP_MUT(x)` works too, in assembly for one. Each name stands in
+ * tests/mutants/mutants.txt with the test that must notice the defect. Name it after the order of the
+ * code that it breaks.
  */
 #ifndef UP_BASE_MUTANT_H
 #define UP_BASE_MUTANT_H
+
+#ifdef UP_MUTANT_CHOICE
+#include UP_MUTANT_CHOICE
+#endif
 
 #define UP_MUT(name) UP_MUT_IS_ONE_(UP_MUT_##name)
 
