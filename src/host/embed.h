@@ -3,7 +3,8 @@
  * The kernel side inside the process: the same src/kern, under one lock, run by whoever rings.
  *
  * Decisions are made under the lock, effects performed after it is dropped, in the order in which
- * they were decided.  The lock is a futex that spins a little first; nothing that runs as
+ * they were decided (by one caller; two callers' effects may cross, so an activation that is
+ * started or told something looks at its actmap line for what holds).  The lock is a futex that spins a little first; nothing that runs as
  * SCHED_IDLE may take it.  No TLS, no libc, no allocation on the call path.
  */
 #ifndef UP_HOST_EMBED_H
@@ -14,7 +15,9 @@
 
 struct up_embed;
 
-/* How effects are performed.  Each may run on any activation or thread, without the lock. */
+/* How effects are performed.  Each may run on any activation or thread, without the lock, also
+ * within a call that an activation makes in vcore context; it may call up_embed_effect_done(). A
+ * NULL one is not performed.  Waking the caller of an answered call is done in here. */
 struct up_embed_ops {
 	void (*start)(void *arg, const struct up_effect *e);
 	void (*notify)(void *arg, const struct up_effect *e);
@@ -23,7 +26,9 @@ struct up_embed_ops {
 	void (*want_act)(void *arg, const struct up_effect *e);
 	void (*drop_act)(void *arg, const struct up_effect *e);
 	void (*kill)(void *arg, const struct up_effect *e);
-	void (*deadline)(void *arg, uint64_t deadline_ns); /* it has become sooner; 0: none */
+	/* Set the timer that leads to up_embed_tick(): told when the next deadline has become sooner
+	 * and after each tick.  0: none.  Two threads may tell at a time; the last told holds. */
+	void (*deadline)(void *arg, uint64_t deadline_ns);
 };
 
 struct up_embed_cfg {
@@ -36,7 +41,8 @@ struct up_embed_cfg {
 	void *arg;
 };
 
-/* Maps the regions (procinfo twice: writable for the kernel side, read-only for the process; both
+/* `mechanisms` as found; UPABI_MECH_WATCHER asks the kernel side to keep a standby a vcore.
+ * Maps the regions (procinfo twice: writable for the kernel side, read-only for the process; both
  * MADV_DONTFORK), creates and runs the one process: RUNNING_S.  -errno. */
 int up_embed_create(const struct up_embed_cfg *cfg, struct up_embed **ret_embed);
 void up_embed_destroy(struct up_embed *e); /* no call may be under way; NULL does nothing */
