@@ -240,7 +240,8 @@ static inline upabi_u64 upabi_align_line(upabi_u64 n)
 
 static inline upabi_u64 upabi_info_off_pcoremap(upabi_u32 max_vcores)
 {
-	return sizeof(struct upabi_procinfo) + sizeof(struct upabi_vcoremap) * (upabi_u64)max_vcores;
+	return sizeof(struct upabi_procinfo) +
+	       sizeof(struct upabi_vcoremap) * (upabi_u64)max_vcores;
 }
 
 static inline upabi_u64 upabi_info_off_actmap(upabi_u32 max_vcores, upabi_u32 max_pcores)
@@ -264,7 +265,8 @@ static inline upabi_u64 upabi_info_size(upabi_u32 max_vcores, upabi_u32 max_pcor
 
 static inline upabi_u64 upabi_data_off_call(upabi_u32 max_vcores)
 {
-	return sizeof(struct upabi_procdata) + sizeof(struct upabi_vcoredata) * (upabi_u64)max_vcores;
+	return sizeof(struct upabi_procdata) +
+	       sizeof(struct upabi_vcoredata) * (upabi_u64)max_vcores;
 }
 
 static inline upabi_u64 upabi_data_off_call_pending(upabi_u32 max_vcores, upabi_u32 max_acts)

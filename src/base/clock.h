@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The monotonic clock in nanoseconds, from the vDSO (some 20 to 40 ns, no system call). It takes no
- * lock and uses no TLS on success, so any context may ask. The kernel side never does: time comes to
- * it as an argument.
+ * lock and uses no TLS on success, so any context may ask. The kernel side never does: time comes
+ * to it as an argument.
  */
 #ifndef UP_BASE_CLOCK_H
 #define UP_BASE_CLOCK_H

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Sleeping on a 32-bit word. For activations, watchers and other kernel threads of ours, with any FS
- * base: raw system calls, no errno, no TLS. The results are 0 or -errno; -EINTR and a wake without
- * cause happen, so callers look at their word again whatever comes back.
- * "private" is for words of one process (cheaper); "shared" for words that another process maps.
+ * Sleeping on a 32-bit word. For activations, watchers and other kernel threads of ours, with any
+ * FS base: raw system calls, no errno, no TLS. The results are 0 or -errno; -EINTR and a wake
+ * without cause happen, so callers look at their word again whatever comes back. "private" is for
+ * words of one process (cheaper); "shared" for words that another process maps.
  */
 #ifndef UP_BASE_FUTEX_H
 #define UP_BASE_FUTEX_H
@@ -19,8 +19,8 @@
 #define UP_FUTEX_FOREVER UINT64_MAX
 
 /*
- * Sleeps while *word is expected, until deadline_ns on CLOCK_MONOTONIC. 0: woken, maybe for no cause;
- * -EAGAIN: *word was another value; -ETIMEDOUT; -EINTR.
+ * Sleeps while *word is expected, until deadline_ns on CLOCK_MONOTONIC. 0: woken, maybe for no
+ * cause; -EAGAIN: *word was another value; -ETIMEDOUT; -EINTR.
  */
 static inline int up_futex_wait_op(uint32_t *word, uint32_t expected, uint64_t deadline_ns,
 				   int flags)
@@ -28,7 +28,7 @@ static inline int up_futex_wait_op(uint32_t *word, uint32_t expected, uint64_t d
 	struct timespec ts = up_ns_timespec(deadline_ns);
 	struct timespec *until = deadline_ns == UP_FUTEX_FOREVER ? NULL : &ts;
 
-	/* WAIT_BITSET, unlike WAIT, takes an absolute time: no clock is read to make it relative. */
+	/* WAIT_BITSET, unlike WAIT, takes an absolute time: nothing reads a clock first. */
 	return (int)up_syscall6(SYS_futex, (long)word, FUTEX_WAIT_BITSET | flags, (long)expected,
 				(long)until, 0, (long)FUTEX_BITSET_MATCH_ANY);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The table of injection points and the hook behind them. Linked into every program, and empty where
- * the points were compiled out. Called from anywhere, so nothing here waits, allocates or uses TLS.
+ * The table of injection points and the hook behind them. Linked into every program, and empty
+ * where the points were compiled out. Called from anywhere, so nothing here waits, allocates or
+ * uses TLS.
  */
 #include "base/inject.h"
 

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * UP_INJECT(name): a place where a preemption, a crash or a failure would hurt. Nothing at all in an
- * ordinary build; with -Dinject=true it calls the hook that a test has set, which may delay, signal,
- * kill, or record. Each use leaves one pointer in a section of its own (a pointer, since compilers
- * may align larger objects as they like), so that the linker numbers the points of a program from 0
- * without any list by hand. Numbers hold for one binary only.
- * UP_INJECT_FAIL(name): the same, and its value is what the hook returns: non-zero means "pretend
- * that the call right here failed" (0 in an ordinary build).
- * The hook runs wherever the point stands (vcore context, signal handlers): it must not allocate, and
- * must not touch TLS.
+ * UP_INJECT(name): a place where a preemption, a crash or a failure would hurt. Nothing at all in
+ * an ordinary build; with -Dinject=true it calls the hook that a test has set, which may delay,
+ * signal, kill, or record. Each use leaves one pointer in a section of its own (a pointer, since
+ * compilers may align larger objects as they like), so that the linker numbers the points of a
+ * program from 0 without any list by hand. Numbers hold for one binary only. UP_INJECT_FAIL(name):
+ * the same, and its value is what the hook returns: non-zero means "pretend that the call right
+ * here failed" (0 in an ordinary build). The hook runs wherever the point stands (vcore context,
+ * signal handlers): it must not allocate, and must not touch TLS.
  */
 #ifndef UP_BASE_INJECT_H
 #define UP_BASE_INJECT_H

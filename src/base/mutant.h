@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * UP_MUT(name): 1 in a build where UP_MUT_name is defined as 1 (meson -Dmutant=name), 0 in every
- * other; a constant expression, so that `if (!UP_MUT(x)) ...` costs nothing and both branches always
- * compile, and `#if UP_MUT(x)` works too, in assembly for one. Each name stands in
- * tests/mutants/mutants.txt with the test that must notice the defect. Name it after the order of the
- * code that it breaks.
+ * other; a constant expression, so that `if (!UP_MUT(x)) ...` costs nothing and both branches
+ * always compile, and `#if UP_MUT(x)` works too, in assembly for one. Each name stands in
+ * tests/mutants/mutants.txt with the test that must notice the defect. Name it after the order of
+ * the code that it breaks.
  */
 #ifndef UP_BASE_MUTANT_H
 #define UP_BASE_MUTANT_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * System calls that touch nothing but registers: the result is what the kernel gave, -errno and all.
- * For callers whose FS base may not be the thread's own (libc's wrapper would write errno through it)
- * and for vcore context, where libc must not be entered. No cancellation point, no TLS.
+ * System calls that touch nothing but registers: the result is what the kernel gave, -errno and
+ * all. For callers whose FS base may not be the thread's own (libc's wrapper would write errno
+ * through it) and for vcore context, where libc must not be entered. No cancellation point, no TLS.
  */
 #ifndef UP_BASE_SYSCALL_H
 #define UP_BASE_SYSCALL_H

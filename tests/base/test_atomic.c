@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * base/atomic.h: each macro does what its name says, and the fence that our protocols lean on (store
- * a flag, full fence, look at the other's flag) forbids what x86 and Arm would otherwise do.
+ * base/atomic.h: each macro does what its name says, and the fence that our protocols lean on
+ * (store a flag, full fence, look at the other's flag) forbids what x86 and Arm would otherwise do.
  */
 #include "unit.h"
 

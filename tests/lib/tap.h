@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * TAP for programs that cannot live inside cmocka (it catches SIGSEGV and jumps; the runtime must own
- * both). One plan first, then exactly that many points. All of stdout belongs to this file; say the
- * rest on stderr, or by tap_note. exit(tap_done()) is 0 only when every point passed.
+ * TAP for programs that cannot live inside cmocka (it catches SIGSEGV and jumps; the runtime must
+ * own both). One plan first, then exactly that many points. All of stdout belongs to this file; say
+ * the rest on stderr, or by tap_note. exit(tap_done()) is 0 only when every point passed.
  */
 #ifndef UP_TESTS_TAP_H
 #define UP_TESTS_TAP_H
