@@ -33,12 +33,26 @@ def internal(tree):
             if not h.startswith("src/arch/") or h.count("/") == 2 or f"/{own}/" in h]
 
 
+def version(tree):
+    """version.h and meson.build name the same version."""
+    import re
+    if not os.path.exists(tree.path("include/upcall/version.h")):
+        return ["include/upcall/version.h: is not there"]
+    header = ".".join(re.findall(r"^#define UPCALL_VERSION_\w+ (\d+)$",
+                                 tree.read("include/upcall/version.h"), re.MULTILINE))
+    build = re.search(r"^ +version: '([\d.]+)'", tree.read("meson.build"), re.MULTILINE)
+    if build and header == build.group(1):
+        return []
+    return [f"version.h says {header}, meson.build {build and build.group(1)}"]
+
+
 def points(tree):
     public = tree.files("include/upcall", ext=(".h",))
     abi = tree.files("src/abi", ext=(".h",))
     src = ["-Isrc"]
     bpf = ["--target=bpf", "-std=gnu11", "-ffreestanding", "-O2"]
     found = [
+        ("version.h and meson.build agree", version(tree)),
         ("public headers are C11",
          each(tree, public, CC, ["-xc", "-std=c11", "-Wpedantic"] + WARN)),
         ("public headers are C++17",

@@ -20,6 +20,9 @@ HEAD = "/* SPDX-License-Identifier: MIT */\n/* What it promises. */\n"
 GOOD = {
     "include/upcall/a.h": HEAD + "#ifndef A_H\n#define A_H\n#ifdef __cplusplus\nextern \"C\" {\n"
                           "#endif\nint upcall_a(void);\n#ifdef __cplusplus\n}\n#endif\n#endif\n",
+    "include/upcall/version.h": HEAD + "#ifndef V_H\n#define V_H\n#define UPCALL_VERSION_MAJOR 1\n"
+                                "#define UPCALL_VERSION_MINOR 2\n#endif\n",
+    "meson.build": "project('x',\n    version: '1.2')\n",
     "src/libupcall.map": "UPCALL_0.1 {\nglobal:\n\tupcall_a;\n};\n/* interposed: getppid */\n",
     "src/abi/x.h": HEAD + "#ifndef X_H\n#define X_H\n#include <stdint.h>\n#include <stddef.h>\n"
                    "struct upabi_x {\n\tuint32_t a;\n};\n#endif\n",
@@ -63,6 +66,7 @@ BAD = [
      {"src/abi/x.h": HEAD + "#include <stdint.h>\n_Static_assert(1, \"\");\n"}, "x.h"),
     ("a boundary header that needs libc", headers,
      {"src/abi/x.h": HEAD + "#include <stdint.h>\n#include <bits/none.h>\n"}, "x.h"),
+    ("two versions", headers, {"meson.build": "project('x',\n    version: '1.3')\n"}, "says 1.2"),
     ("declared, not listed", symbols,
      {"include/upcall/a.h": HEAD + "int upcall_a(void);\nint upcall_b(void);\n"}, "upcall_b"),
     ("listed, not declared", symbols,
