@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a CPU must offer to run uthreads: the only header outside src/arch that chooses one.
+ * switch.S of each CPU says what may interrupt what.
+ */
+#ifndef UP_ARCH_ARCH_H
+#define UP_ARCH_ARCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__x86_64__)
+#include "arch/x86_64/frame.h"
+#include "arch/x86_64/fsgs.h"
+#include "arch/x86_64/gs.h"
+#else
+#error "src/arch has no folder for this CPU: x86-64 is the one that Upcall runs on"
+#endif
+
+/* Finds out what this CPU and kernel allow; `again` is called, on the transition stack and in
+ * vcore context, when a resume finds something pending. */
+void up_arch_init(void (*again)(void));
+extern void (*up_arch_vcore_again)(void);
+
+void up_arch_park(void **save_sp, void (*fn)(void *), void *arg);
+void up_arch_park_own(void **save_sp, uint64_t value);
+uint64_t up_arch_run_vcore(void **own_sp, void *stack, void (*fn)(void *), void *arg);
+__attribute__((noreturn)) void up_arch_to_own(uint64_t value);
+__attribute__((noreturn)) void up_arch_jump_vcore(void (*fn)(void *), void *arg);
+__attribute__((noreturn)) void up_arch_resume_coop(void *sp, uint64_t fs, uint64_t run);
+__attribute__((noreturn)) void up_arch_resume_frame(void *frame, uint64_t fs, uint64_t run);
+
+/* Lays out a stack whose first resume calls fn(arg); returns the sp to resume. */
+void *up_arch_new_stack(void *top, void (*fn)(void *), void *arg);
+
+#endif

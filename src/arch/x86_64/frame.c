@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Signal frames of x86-64 Linux.  Called in signal handlers and vcore context: no TLS, no libc
+ * beyond memcpy, no allocation.
+ */
+#include "arch/arch.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/auxv.h>
+
+#include "base/bits.h"
+#include "base/mutant.h"
+
+bool up_arch_fsgsbase;
+void (*up_arch_vcore_again)(void);
+
+extern const char up_arch_coop_begin[], up_arch_coop_end[];
+extern const char up_arch_frame_begin[], up_arch_frame_end[];
+extern const char up_arch_uthread_begin[];
+
+/* Linux keeps words of its own behind the legacy area of the floating-point state. */
+#define FP_MAGIC1 0x46505853u
+#define FP_SW_MAGIC 464 /* offset of magic1 */
+#define FP_SW_SIZE 468	/* offset of extended_size */
+#define FP_LEGACY_SZ 512
+#define HWCAP2_FSGSBASE_BIT 2u
+/* Only what Linux itself puts in a frame, not glibc's longer ucontext_t. */
+#define UC_KERNEL_SZ offsetof(ucontext_t, uc_sigmask) + 8
+
+void up_arch_init(void (*again)(void))
+{
+	up_arch_fsgsbase = (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT) != 0;
+	up_arch_vcore_again = again;
+}
+
+void *up_arch_new_stack(void *top, void (*fn)(void *), void *arg)
+{
+	uint64_t *sp = (uint64_t *)UP_ALIGN_DOWN((uintptr_t)top, (uintptr_t)64) - 8;
+
+	memset(sp, 0, 64);
+	((uint32_t *)sp)[0] = 0x1f80; /* mxcsr: all exceptions masked, to nearest */
+	((uint32_t *)sp)[1] = 0x037f; /* x87: the same, extended precision */
+	sp[4] = (uintptr_t)fn;	      /* r12 */
+	sp[5] = (uintptr_t)arg;	      /* rbx */
+	sp[7] = (uintptr_t)up_arch_uthread_begin;
+	return sp;
+}
+
+bool up_frame_in_window(const ucontext_t *uc)
+{
+	uintptr_t pc = up_frame_pc(uc);
+
+	if (UP_MUT(window_not_recognised))
+		return false;
+	return (pc >= (uintptr_t)up_arch_coop_begin && pc < (uintptr_t)up_arch_coop_end) ||
+	       (pc >= (uintptr_t)up_arch_frame_begin && pc < (uintptr_t)up_arch_frame_end);
+}
+
+void up_frame_set_altstack(ucontext_t *uc, const stack_t *ss)
+{
+	uc->uc_stack = *ss;
+}
+
+static size_t fp_size(const void *fp)
+{
+	uint32_t magic, sz;
+
+	memcpy(&magic, (const char *)fp + FP_SW_MAGIC, sizeof(magic));
+	memcpy(&sz, (const char *)fp + FP_SW_SIZE, sizeof(sz));
+	return magic == FP_MAGIC1 && sz >= FP_LEGACY_SZ ? sz : FP_LEGACY_SZ;
+}
+
+ucontext_t *up_frame_copy(const ucontext_t *uc, uintptr_t sp)
+{
+	const void *fp = uc->uc_mcontext.fpregs;
+	size_t fp_sz = fp ? fp_size(fp) : 0;
+	uintptr_t fp_at = UP_ALIGN_DOWN(sp - 128 - fp_sz, (uintptr_t)64);
+	ucontext_t *to = (ucontext_t *)UP_ALIGN_DOWN(fp_at - (UC_KERNEL_SZ), (uintptr_t)16);
+
+	memcpy(to, uc, UC_KERNEL_SZ);
+	if (fp) {
+		memcpy((void *)fp_at, fp, fp_sz);
+		to->uc_mcontext.fpregs = (fpregset_t)fp_at;
+	}
+	return to;
+}
+
+size_t up_frame_max_size(void)
+{
+	/* AT_MINSIGSTKSZ counts the whole frame with all extended state this CPU may have live. */
+	size_t sz = getauxval(AT_MINSIGSTKSZ);
+
+	return (sz ? sz : 4096) + 128 + 64;
+}
+
+/* The number that glibc loads right before `syscall`, where it does so by an immediate. */
+static int syscall_nr_before(const unsigned char *insn)
+{
+	int back;
+
+	if (insn[-5] == 0xb8)
+		goto found5;
+	/* Moves of arguments may stand in between; a few bytes are searched, nearest first. */
+	for (back = 6; back <= 24; back++)
+		if (insn[-back] == 0xb8 && insn[-back + 2] <= 1 && !insn[-back + 3] && !insn[-back + 4])
+			return insn[-back + 1] | insn[-back + 2] << 8;
+	return -1;
+found5:
+	return insn[-4] | insn[-3] << 8;
+}
+
+int up_frame_restart_syscall(ucontext_t *uc)
+{
+	const unsigned char *insn = (const unsigned char *)up_frame_pc(uc) - 2;
+	int nr;
+
+	if (uc->uc_mcontext.gregs[REG_RAX] != -EINTR)
+		return 0;
+	if (up_frame_pc(uc) < 4096 || insn[0] != 0x0f || insn[1] != 0x05)
+		return 0;
+	/* rcx holds the return address only when a system call has just come back. */
+	if ((uintptr_t)uc->uc_mcontext.gregs[REG_RCX] != up_frame_pc(uc))
+		return 0;
+	nr = syscall_nr_before(insn);
+	if (nr < 0)
+		return -1;
+	uc->uc_mcontext.gregs[REG_RAX] = nr;
+	up_frame_set_pc(uc, (uintptr_t)insn);
+	return 1;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A signal frame as a saved context: what must be changed in it before another thread returns
+ * through it, how large it is, and what the interrupted instruction was.
+ */
+#ifndef UP_ARCH_X86_64_FRAME_H
+#define UP_ARCH_X86_64_FRAME_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <ucontext.h>
+
+static inline uintptr_t up_frame_pc(const ucontext_t *uc)
+{
+	return (uintptr_t)uc->uc_mcontext.gregs[REG_RIP];
+}
+
+static inline uintptr_t up_frame_sp(const ucontext_t *uc)
+{
+	return (uintptr_t)uc->uc_mcontext.gregs[REG_RSP];
+}
+
+static inline void up_frame_set_pc(ucontext_t *uc, uintptr_t pc)
+{
+	uc->uc_mcontext.gregs[REG_RIP] = (greg_t)pc;
+}
+
+/* True when pc lies where a uthread is still saved as it was (switch.S). */
+bool up_frame_in_window(const ucontext_t *uc);
+
+/* rt_sigreturn installs uc_stack on the thread that returns: it must be that thread's own. */
+void up_frame_set_altstack(ucontext_t *uc, const stack_t *ss);
+
+/* Copies the context and its floating-point state below `sp` (on another stack than the frame's),
+ * so that it can be resumed there. */
+ucontext_t *up_frame_copy(const ucontext_t *uc, uintptr_t sp);
+
+/* Room that one frame may take on a uthread's stack. */
+size_t up_frame_max_size(void);
+
+/* When our signal broke into a system call that Linux will not restart by itself: put the call
+ * back to its beginning.  1 repaired, 0 nothing to do, -1 the number could not be told. */
+int up_frame_restart_syscall(ucontext_t *uc);
+
+#endif

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Moving the processor between stacks: uthread, transition stack, an activation's own stack.
+ *
+ * Three rules make it safe to be interrupted at any instruction:
+ *  - while gs:run says VCORE the notification handler returns at once, so nothing here is seen
+ *    half done;
+ *  - leaving vcore context is one locked exchange of gs:run; all that the uthread needs stands in
+ *    memory by then, and stays there until the last instruction of the window (the saved area
+ *    lies within the red zone of the moving stack pointer).  An interruption inside a window
+ *    [begin, end) is therefore dropped: the uthread is still saved as it was;
+ *  - from that exchange on, words of the vcore are reached through GS afresh each time.
+ */
+#include "arch/x86_64/gs_asm.h"
+#include "base/mutant.h"
+
+	.text
+
+/* Callee-saved state: 64 bytes with the return address. */
+	.macro SAVE_REGS
+	pushq	%rbp
+	.cfi_adjust_cfa_offset 8
+	pushq	%rbx
+	.cfi_adjust_cfa_offset 8
+	pushq	%r12
+	.cfi_adjust_cfa_offset 8
+	pushq	%r13
+	.cfi_adjust_cfa_offset 8
+	pushq	%r14
+	.cfi_adjust_cfa_offset 8
+	pushq	%r15
+	.cfi_adjust_cfa_offset 8
+	subq	$8, %rsp
+	.cfi_adjust_cfa_offset 8
+	stmxcsr	(%rsp)
+	fnstcw	4(%rsp)
+	.endm
+
+	.macro LOAD_REGS
+#if !UP_MUT(switch_mxcsr_not_loaded)
+	ldmxcsr	(%rsp)
+	fldcw	4(%rsp)
+#endif
+	addq	$8, %rsp
+#if UP_MUT(switch_r15_not_loaded)
+	addq	$8, %rsp
+#else
+	popq	%r15
+#endif
+	popq	%r14
+	popq	%r13
+	popq	%r12
+	popq	%rbx
+	popq	%rbp
+	.endm
+
+/* The activation's own FS base, unless bases are set by system call (then C does it). */
+	.macro OWN_FS scratch
+	movq	%gs:UP_GS_FS, \scratch
+	testq	\scratch, \scratch
+	jz	9f
+	wrfsbase \scratch
+9:
+	.endm
+
+	.macro FUNC name
+	.globl	\name
+	.hidden	\name
+	.type	\name, @function
+	.p2align 4
+\name:
+	.cfi_startproc
+	endbr64
+	.endm
+
+	.macro ENDFUNC name
+	.cfi_endproc
+	.size	\name, . - \name
+	.endm
+
+/* void up_arch_park(void **save_sp, void (*fn)(void *), void *arg): on a uthread's stack, state
+ * VCORE already.  Saves the caller, calls fn(arg) on the transition stack; comes back when the
+ * uthread is resumed, wherever that is. */
+FUNC up_arch_park
+	SAVE_REGS
+	movq	%rsp, (%rdi)
+	movq	%gs:UP_GS_VC_STACK, %rsp
+	.cfi_undefined rip
+	OWN_FS	%rax
+	movq	%rdx, %rdi
+	xorl	%ebp, %ebp
+	call	*%rsi
+	ud2
+ENDFUNC up_arch_park
+
+/* void up_arch_park_own(void **save_sp, uint64_t value): the same for a uthread whose activation
+ * has been replaced: up_arch_run_vcore() returns `value` on the activation's own stack. */
+FUNC up_arch_park_own
+	SAVE_REGS
+	movq	%rsp, (%rdi)
+	movq	%rsi, %rdi
+	jmp	.Lto_own
+ENDFUNC up_arch_park_own
+
+/* uint64_t up_arch_run_vcore(void **own_sp, void *stack, void (*fn)(void *), void *arg) */
+FUNC up_arch_run_vcore
+	SAVE_REGS
+	movq	%rsp, (%rdi)
+	movq	%rsi, %rsp
+	.cfi_undefined rip
+	movq	%rcx, %rdi
+	xorl	%ebp, %ebp
+	call	*%rdx
+	ud2
+ENDFUNC up_arch_run_vcore
+
+/* noreturn void up_arch_to_own(uint64_t value) */
+FUNC up_arch_to_own
+	.cfi_undefined rip
+.Lto_own:
+	movq	%gs:UP_GS_OWN_SP, %rsp
+	OWN_FS	%rax
+	cld
+	LOAD_REGS
+	movq	%rdi, %rax
+	ret
+ENDFUNC up_arch_to_own
+
+/* noreturn void up_arch_jump_vcore(void (*fn)(void *), void *arg): whatever stack this is on, it
+ * is left for good. */
+FUNC up_arch_jump_vcore
+	.cfi_undefined rip
+	movq	%gs:UP_GS_VC_STACK, %rsp
+	OWN_FS	%rax
+	movq	%rdi, %rax
+	movq	%rsi, %rdi
+	xorl	%ebp, %ebp
+	cld
+	call	*%rax
+	ud2
+ENDFUNC up_arch_jump_vcore
+
+/* After the exchange that left vcore context: is there a reason to go straight back? */
+	.macro LEAVE_VCORE pending
+#if !UP_MUT(leave_disabled_not_cleared)
+	movq	%gs:UP_GS_DISABLED, %rax
+	movl	$0, (%rax)
+#endif
+	.endm
+
+	.macro LOOK_AGAIN pending
+#if !UP_MUT(leave_pending_not_checked)
+	movq	%gs:UP_GS_PENDING, %rax
+	movl	(%rax), %ecx
+	movq	%gs:UP_GS_PARKED, %rax
+	orl	(%rax), %ecx
+	jnz	\pending
+#endif
+	.endm
+
+/* Back into vcore context with the uthread's saved state as it was. */
+	.macro GO_BACK
+	movq	%gs:UP_GS_RUN, %rax
+1:
+	movl	%eax, %ecx
+	andl	$UP_RUN_MASK, %ecx
+	cmpl	$UP_RUN_UTHREAD, %ecx
+	jne	2f
+	leaq	(UP_RUN_VCORE - UP_RUN_UTHREAD)(%rax), %rcx
+	lock cmpxchgq %rcx, %gs:UP_GS_RUN
+	jne	1b
+	jmp	.Lwent_back
+2:
+	movl	$UP_OWN_REJOIN, %edi	/* stolen meanwhile */
+	jmp	.Lto_own
+	.endm
+
+/* noreturn void up_arch_resume_coop(void *sp, uint64_t fs, uint64_t run): vcore context.  `run` is
+ * the new hand-over word; fs is 0 where it has been set by system call. */
+FUNC up_arch_resume_coop
+	.cfi_undefined rip
+#if !UP_MUT(resume_fs_not_restored)
+	testq	%rsi, %rsi
+	jz	1f
+	wrfsbase %rsi
+1:
+#endif
+	movq	%rdi, %rsp
+	LEAVE_VCORE
+	.globl	up_arch_coop_begin
+	.hidden	up_arch_coop_begin
+up_arch_coop_begin:
+	xchgq	%rdx, %gs:UP_GS_RUN	/* full fence: pairs with the poster's, pending then disabled */
+	LOOK_AGAIN .Lcoop_pending
+	LOAD_REGS
+	ret
+.Lcoop_pending:
+	GO_BACK
+	.globl	up_arch_coop_end
+	.hidden	up_arch_coop_end
+up_arch_coop_end:
+	nop
+ENDFUNC up_arch_resume_coop
+
+/* noreturn void up_arch_resume_frame(void *ucontext, uint64_t fs, uint64_t run): the same for a
+ * uthread that a signal interrupted, whose frame lies on its own stack. */
+FUNC up_arch_resume_frame
+	.cfi_undefined rip
+#if !UP_MUT(resume_fs_not_restored)
+	testq	%rsi, %rsi
+	jz	1f
+	wrfsbase %rsi
+1:
+#endif
+	movq	%rdi, %rsp
+	LEAVE_VCORE
+	.globl	up_arch_frame_begin
+	.hidden	up_arch_frame_begin
+up_arch_frame_begin:
+	xchgq	%rdx, %gs:UP_GS_RUN
+	LOOK_AGAIN .Lframe_pending
+	movl	$15, %eax		/* rt_sigreturn: Linux looks for the frame at rsp - 8 */
+	syscall
+	ud2
+.Lframe_pending:
+	GO_BACK
+	.globl	up_arch_frame_end
+	.hidden	up_arch_frame_end
+up_arch_frame_end:
+	nop
+.Lwent_back:
+	movq	%gs:UP_GS_DISABLED, %rax
+	movl	$1, (%rax)
+	movq	%gs:UP_GS_VC_STACK, %rsp
+	OWN_FS	%rax
+	xorl	%ebp, %ebp
+	call	*up_arch_vcore_again(%rip)
+	ud2
+ENDFUNC up_arch_resume_frame
+
+/* Where a new uthread begins: rbx its struct, r12 what to call with it.  Unwinders stop here. */
+FUNC up_arch_uthread_begin
+	.cfi_undefined rip
+	.cfi_undefined rbp
+	movq	%rbx, %rdi
+	xorl	%ebp, %ebp
+	call	*%r12
+	ud2
+ENDFUNC up_arch_uthread_begin
+
+/* The handler's way home. */
+	.section .note.GNU-stack, "", @progbits

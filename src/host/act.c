@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An activation's life: made by pthread_create (so that libc knows that there are threads), pinned
+ * where it runs a vcore, parked at its gate in between, let go of in bulk.
+ *
+ * The order that matters: a vcore may be run by another activation as soon as the kernel side has
+ * answered a yield, a take or a block, so the loop makes those calls from its own stack and
+ * touches the vcore no more afterwards.
+ */
+#include "host/act.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/atomic.h"
+#include "base/bits.h"
+#include "base/futex.h"
+#include "base/inject.h"
+#include "base/mutant.h"
+#include "base/syscall.h"
+
+#define OWN_STACK_SZ (128u << 10)
+#define ALT_STACK_SZ (64u << 10)
+
+/* Linux' answer to a kernel thread that asks for its affinity, sized for any machine. */
+static long set_affinity(int tid, const void *set, size_t sz)
+{
+	return up_syscall3(SYS_sched_setaffinity, tid, sz, set);
+}
+
+struct up_act *up_act_get(uint32_t num)
+{
+	/* acquire: pairs with the release in act_register() */
+	return num < up_host.max_acts ? up_load_acquire(&up_host.acts[num]) : NULL;
+}
+
+/* One core, on the stack whatever its number: 8 KiB at the most. */
+long up_act_pin_task(int tid, uint32_t pcore)
+{
+	size_t words = pcore / 64 + 1;
+	uint64_t *set = __builtin_alloca(words * 8);
+
+	memset(set, 0, words * 8);
+	set[pcore / 64] = UINT64_C(1) << pcore % 64;
+	return set_affinity(tid, set, words * 8);
+}
+
+void up_act_pin(struct up_act *a, uint32_t pcore)
+{
+	if (up_act_pin_task(a->tid, pcore) >= 0)
+		a->pcore = pcore;
+	else
+		a->pcore = UPABI_NONE; /* the core went meanwhile: the keeper will see that */
+}
+
+void up_act_unpin_self(void)
+{
+	set_affinity(0, up_host.affinity, up_host.affinity_sz);
+}
+
+void up_act_repin_self(void)
+{
+	struct up_act *a = up_act_self_vc();
+
+	if (a->pcore != UPABI_NONE)
+		up_act_pin(a, a->pcore);
+}
+
+void up_act_unmask(struct up_act *a)
+{
+	up_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, &up_host.act_mask_raw, 0, 8);
+	a->masked = false;
+}
+
+static int open_task_file(int tid, const char *name)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/%s", tid, name);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+static int set_altstack(struct up_act *a)
+{
+	void *at = mmap(NULL, ALT_STACK_SZ, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (at == MAP_FAILED)
+		return -errno;
+	a->altstack = (stack_t){ .ss_sp = at, .ss_size = ALT_STACK_SZ };
+	return sigaltstack(&a->altstack, NULL) ? -errno : 0;
+}
+
+/* The slice, and the call home after an unannounced block, both by this thread's own CPU time: it
+ * stands still while the thread sleeps, so its signal never breaks into a sleep. */
+static void make_timer(struct up_act *a)
+{
+	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = up_host.signo };
+	struct itimerspec its = { 0 };
+
+	ev._sigev_un._tid = a->tid;
+	a->has_timer = timer_create(CLOCK_THREAD_CPUTIME_ID, &ev, &a->timer) == 0;
+	if (a->has_timer && up_host.slice_ns && !up_host.use_slicer) {
+		its.it_interval = its.it_value = up_ns_timespec(up_host.slice_ns);
+		timer_settime(a->timer, 0, &its, NULL);
+	}
+}
+
+static void note_count(uint32_t nr)
+{
+	uint32_t was = up_load_relaxed(&up_host.nr_acts);
+
+	/* release: pairs with who walks acts[] up to nr_acts */
+	while (was < nr && !up_cas_release(&up_host.nr_acts, &was, nr))
+		;
+}
+
+/* Tell the kernel side of this task, and be found by number. */
+static int act_register(struct up_act *a)
+{
+	uint64_t arg[5] = { (uint64_t)a->tid }, num = 0;
+	uint32_t slot = up_port_outside_get(up_host.port);
+	int r = up_port_call(up_host.port, slot, UPABI_OP_ACT_ADD, arg, &num);
+
+	up_port_outside_put(up_host.port, slot);
+	if (r < 0)
+		return r;
+	a->num = (uint32_t)num;
+	/* release: pairs with up_act_get(): the rest of *a is in place */
+	up_store_release(&up_host.acts[a->num], a);
+	note_count(a->num + 1);
+	return 0;
+}
+
+static void set_run(struct up_act *a, uint32_t state)
+{
+	uint64_t run = up_load_relaxed(&a->gs.run);
+
+	/* release: pairs with the acquire of whoever looks whether we can be replaced */
+	up_store_release(&a->gs.run, ((run | UP_RUN_MASK) - UP_RUN_MASK + UP_RUN_SEQ) | state);
+}
+
+static void attach(struct up_act *a, uint32_t v)
+{
+	struct up_watch *w = &up_host.watch[v];
+	struct up_port *port = up_host.port;
+	uint32_t pcore = up_load_acquire(&port->vmap[v].pcore);
+
+	a->vcore = v;
+	set_run(a, UP_RUN_VCORE);
+	if (pcore != a->pcore && pcore != UPABI_NONE)
+		up_act_pin(a, pcore);
+	a->gs.disabled = &port->vc[v].notif_disabled;
+	a->gs.pending = &port->vc[v].notif_pending;
+	a->gs.parked = &w->parked;
+	a->gs.vc_stack = up_host.hooks.vc_stack(v);
+	up_store_relaxed(a->gs.disabled, 1);
+	/* Something may have come while nobody was online: look once before any uthread runs. */
+	up_store_relaxed(a->gs.pending, 1);
+	if (w->pcore != pcore && pcore != UPABI_NONE)
+		up_watch_pin(v, pcore);
+	if (!w->tid && !w->wanted) {
+		up_store_relaxed(&w->wanted, 1);
+		up_keeper_ring();
+	}
+	up_store_relaxed(&w->online, 1);
+	/* release: pairs with the watcher's acquire: a's words are those of this vcore */
+	up_store_release(&w->act, a);
+}
+
+static int call_self(struct up_act *a, enum upabi_op op, uint64_t a0, uint64_t a1)
+{
+	uint64_t arg[5] = { a0, a1 };
+
+	return up_port_call(up_host.port, a->num, op, arg, NULL);
+}
+
+/* Our replacement tells the kernel side of the block; we must not tell of its end before that. */
+static void wait_reported(struct up_act *a)
+{
+	/* acquire: pairs with report_block()'s release */
+	while (!up_load_acquire(&a->reported))
+		up_futex_wait_private(&a->reported, 0, UP_FUTEX_FOREVER);
+	up_store_relaxed(&a->reported, 0);
+}
+
+static void count_behind(struct up_act *a, uint32_t class)
+{
+	uint64_t ns;
+
+	a->stats.unblocked[class]++;
+	if (class != UP_CLASS_UNANNOUNCED)
+		return;
+	ns = up_thread_cpu_ns() - a->stolen_cpu_ns;
+	a->stats.behind_ns += ns;
+	a->stats.behind_max_ns = UP_MAX(a->stats.behind_max_ns, ns);
+}
+
+static void rejoin(struct up_act *a)
+{
+	count_behind(a, up_load_acquire(&a->stolen_class));
+	up_host.hooks.publish(a);
+	UP_INJECT(rejoin_published);
+	if (!UP_MUT(rejoin_before_report))
+		wait_reported(a);
+	set_run(a, UP_RUN_IDLE);
+	call_self(a, UPABI_OP_UNBLOCKED, a->num, 0);
+}
+
+/* True when the activation is to park. */
+static bool leave(struct up_act *a, uint64_t how)
+{
+	switch (how & 7) {
+	case UP_OWN_REJOIN:
+		rejoin(a);
+		return true;
+	case UP_OWN_YIELD:
+	case UP_OWN_NICE:
+		UP_INJECT(leave_yield);
+		return call_self(a, UPABI_OP_YIELD, a->vcore, (how & 7) == UP_OWN_NICE) == 0;
+	case UP_OWN_TAKEN:
+		UP_INJECT(leave_taken);
+		return call_self(a, UPABI_OP_PREEMPTED, a->vcore, 0) == 0;
+	default:
+		return up_host.hooks.leave(a, how);
+	}
+}
+
+static void run_vcore(struct up_act *a, uint32_t v)
+{
+	uint64_t how;
+
+	attach(a, v);
+	do {
+		how = up_arch_run_vcore(&a->gs.own_sp, a->gs.vc_stack, up_host.hooks.vc_entry, a);
+		if (a->masked)
+			up_act_unmask(a);
+	} while (!leave(a, how));
+	if (up_run_state(up_load_relaxed(&a->gs.run)) != UP_RUN_IDLE)
+		set_run(a, UP_RUN_IDLE);
+}
+
+/* The first thing a replacement does: it is on the vcore already, the kernel side hears of it. */
+static int report_block(struct up_act *a, uint32_t v)
+{
+	struct up_act *victim = a->victim;
+	uint64_t arg[5] = { v, victim->num, a->victim_gen, up_load_relaxed(&victim->stolen_class) };
+	int r;
+
+	UP_INJECT(report_block);
+	r = up_port_call(up_host.port, a->num, UPABI_OP_BLOCKED, arg, NULL);
+	/* release: pairs with wait_reported() */
+	up_store_release(&victim->reported, 1);
+	up_futex_wake_private(&victim->reported, 1);
+	return r;
+}
+
+/* One reason to leave the gate, or none. */
+static bool step(struct up_act *a)
+{
+	const struct upabi_actmap *m = &up_host.port->amap[a->num];
+	/* acquire: pairs with the stealer's release of takeover: victim is set */
+	uint32_t v = up_xchg_acquire(&a->takeover, 0), starts;
+
+	if (v) {
+		if (report_block(a, v - 1) == 0)
+			run_vcore(a, v - 1);
+		return true;
+	}
+	/* acquire: pairs with the kernel side's release of a start: state and vcore are set */
+	starts = up_load_acquire(&m->starts);
+	if (starts == a->starts_seen)
+		return false;
+	a->starts_seen = starts;
+	v = up_load_relaxed(&m->vcore);
+	if (up_load_relaxed(&m->state) == UPABI_ACT_RUNNING && v < up_host.max_vcores)
+		run_vcore(a, v);
+	return true;
+}
+
+static void act_fini(struct up_act *a)
+{
+	stack_t off = { .ss_flags = SS_DISABLE };
+
+	up_arch_set_gs(0);
+	if (a->has_timer)
+		timer_delete(a->timer);
+	if (a->syscall_fd >= 0)
+		close(a->syscall_fd);
+	if (a->stat_fd >= 0)
+		close(a->stat_fd);
+	sigaltstack(&off, NULL);
+	if (a->altstack.ss_sp)
+		munmap(a->altstack.ss_sp, ALT_STACK_SZ);
+	if (up_act_get(a->num) == a)
+		up_store_release(&up_host.acts[a->num], NULL);
+	munmap(a, sizeof(*a));
+	/* release: pairs with up_act_wait_gone() */
+	if (up_fetch_sub_release(&up_host.living, 1) == 1)
+		up_futex_wake_private(&up_host.living, INT32_MAX);
+}
+
+static void *act_main(void *arg)
+{
+	struct up_act *a = arg;
+	uint32_t seen;
+
+	a->tid = (int)up_syscall0(SYS_gettid);
+	a->gs.self = &a->gs;
+	a->own_fs = up_arch_get_fs();
+	a->gs.fs = up_arch_fsgsbase ? a->own_fs : 0;
+	up_arch_set_gs((uintptr_t)a);
+	pthread_setname_np(pthread_self(), "upcall-act");
+	pthread_sigmask(SIG_SETMASK, &up_host.act_mask, NULL);
+	a->syscall_fd = open_task_file(a->tid, "syscall");
+	a->stat_fd = open_task_file(a->tid, "stat");
+	make_timer(a);
+	if (set_altstack(a) < 0 || act_register(a) < 0)
+		goto out;
+	while (!up_load_acquire(&a->quit)) {
+		/* acquire: pairs with whoever opens the gate; read before the reasons are */
+		seen = up_load_acquire(&up_host.port->call[a->num].gate);
+		if (!step(a))
+			up_port_gate_wait(up_host.port, a->num, seen);
+	}
+out:
+	act_fini(a);
+	return NULL;
+}
+
+void up_act_wait_gone(void)
+{
+	uint32_t left;
+
+	/* acquire: pairs with act_fini()'s release: the thread touches nothing of ours any more */
+	while ((left = up_load_acquire(&up_host.living)))
+		up_futex_wait_private(&up_host.living, left, UP_FUTEX_FOREVER);
+}
+
+int up_act_spawn(void)
+{
+	struct up_act *a = mmap(NULL, sizeof(*a), PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	pthread_attr_t attr;
+	sigset_t all, old;
+	int r;
+
+	if (a == MAP_FAILED)
+		return -errno;
+	a->pcore = UPABI_NONE;
+	a->num = UPABI_NONE;
+	a->syscall_fd = a->stat_fd = -1;
+	up_fetch_add_relaxed(&up_host.living, 1);
+	sigfillset(&all);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, OWN_STACK_SZ);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = UP_INJECT_FAIL(act_spawn) ? EAGAIN : pthread_create(&a->thread, &attr, act_main, a);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_attr_destroy(&attr);
+	if (r) {
+		munmap(a, sizeof(*a));
+		up_fetch_sub_release(&up_host.living, 1);
+	}
+	return -r;
+}
+
+void up_act_freeze(struct up_act *a)
+{
+	uint64_t arg[5] = { a->vcore, 1 };
+	const struct upabi_actmap *m = &up_host.port->amap[a->num];
+	uint32_t seen;
+
+	up_store_relaxed(&a->freeze, 0);
+	if (up_port_call(up_host.port, a->num, UPABI_OP_PREEMPTED, arg, NULL))
+		return;
+	for (;;) {
+		seen = up_load_acquire(&up_host.port->call[a->num].gate);
+		/* acquire: pairs with the kernel side's release of a start */
+		if (up_load_acquire(&m->starts) != a->starts_seen)
+			break;
+		up_port_gate_wait(up_host.port, a->num, seen);
+	}
+	a->starts_seen = up_load_acquire(&m->starts);
+	attach(a, a->vcore);
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Activations: pooled kernel threads in which vcores run, and the host state around them.
+ *
+ * An activation's loop runs on its own pthread stack: it parks at its gate, and when started (by
+ * the kernel side) or set to take over (by whoever found its predecessor blocked) it enters its
+ * vcore on the vcore's transition stack.  It comes back to the loop to give the core back, or,
+ * when it has been replaced meanwhile, to publish its uthread.  Whatever may let another
+ * activation run the same vcore is said from the loop, never from the transition stack.
+ */
+#ifndef UP_HOST_ACT_H
+#define UP_HOST_ACT_H
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "arch/arch.h"
+#include "host/embed.h"
+#include "host/port.h"
+
+/* Classes of call in which a uthread blocks: aux of UPABI_EV_BLOCKED, and rows of every table. */
+enum up_class {
+	UP_CLASS_ANNOUNCED = 0,	  /* through our wrappers: compare-and-swap on the way out */
+	UP_CLASS_FAULT = 1,	  /* outside any system call: a signal waits for its return */
+	UP_CLASS_UNINT = 2,	  /* uninterruptible inside a call: the same */
+	UP_CLASS_UNANNOUNCED = 3, /* interruptible, nobody told us: runs behind for a bounded time */
+	UP_CLASS_NR = 4,
+};
+
+struct up_act_stats {
+	uint64_t blocked[UP_CLASS_NR];
+	uint64_t unblocked[UP_CLASS_NR];
+	uint64_t behind_ns;	/* CPU time run beside the vcore after an unannounced call */
+	uint64_t behind_max_ns; /* the longest such stretch */
+	uint64_t restarts;	/* system calls that our signal broke into and that were put back */
+	uint64_t eintr_left;	/* ... that could not be told and so were left to the program */
+	uint64_t notified;	/* handler runs that led into vcore context */
+	uint64_t spurious;	/* handler runs that had nothing to do */
+	uint64_t deferred;	/* handler runs put off to the end of a section or call */
+};
+
+struct up_act {
+	struct up_gs gs; /* first: the GS base points here */
+
+	/* A stealer writes these, then takeover with release; the activation reads after acquire. */
+	uint32_t takeover __attribute__((aligned(64))); /* vcore + 1 to take over */
+	uint32_t victim_gen;
+	struct up_act *victim;
+	/* Whoever finds this activation blocked writes; read by its loop when it comes back. */
+	uint32_t stolen_class;
+	uint32_t reported; /* futex: its replacement has told the kernel side */
+	uint64_t stolen_cpu_ns;
+	uint32_t freeze; /* the core is taken even from vcore context */
+	uint32_t slice_due;
+
+	/* Owner only, or constant once published in up_host.acts. */
+	uint32_t num __attribute__((aligned(64)));
+	uint32_t vcore;
+	uint32_t pcore; /* where it is pinned, UPABI_NONE where it is not */
+	uint32_t starts_seen;
+	uint64_t own_fs;
+	int tid;
+	int syscall_fd; /* /proc/self/task/<tid>/syscall, -1 where there is none */
+	int stat_fd;
+	bool masked; /* asynchronous signals are blocked: the handler was left sideways */
+	bool has_timer;
+	bool quit;
+	timer_t timer; /* of this thread's CPU time; its signal is the notification */
+	stack_t altstack;
+	pthread_t thread;
+	struct up_act_stats stats;
+};
+
+/* The watcher of a vcore; see watcher.c. */
+struct up_watch {
+	struct up_act *act; /* who runs the vcore; owner writes, watchers read */
+	uint32_t parked;    /* futex: 1 while the watcher sleeps */
+	uint32_t pcore;
+	uint32_t online;
+	int tid;
+	bool quit;
+	pthread_t thread;
+	uint64_t last_run; /* what the backstop saw last */
+	uint64_t take_ns;  /* since when the keeper has seen its core being taken */
+	uint32_t wanted;   /* the vcore has run: the keeper is to make the watcher */
+	uint64_t steals;
+	uint64_t false_alarms;
+	uint64_t no_standby;
+	uint32_t slicer_parked __attribute__((aligned(64))); /* futex */
+	bool has_slicer;
+	int slicer_tid;
+	pthread_t slicer;
+} __attribute__((aligned(64)));
+
+/* What the process side plugs in. */
+struct up_host_hooks {
+	void *(*vc_stack)(uint32_t vcore); /* top of its transition stack */
+	void (*vc_entry)(void *act);	   /* runs there; never returns */
+	/* On the loop: make the uthread of a replaced activation known as unblocked. */
+	void (*publish)(struct up_act *a);
+	/* TO_S, CHANGE and whatever else is the process side's: true when the activation parks. */
+	bool (*leave)(struct up_act *a, uint64_t how);
+	bool (*idle)(uint32_t vcore); /* nothing else could run on this vcore */
+};
+
+#define UP_AFFINITY_WORDS (65536 / 64)
+
+struct up_host {
+	struct up_embed *embed;
+	struct up_port *port;
+	struct up_act **acts; /* by number; written once each, with release */
+	struct up_watch *watch;
+	struct up_host_hooks hooks;
+	uint32_t max_vcores;
+	uint32_t max_acts;
+	int pid;
+	int signo;
+	uint64_t slice_ns; /* 0: none */
+	uint64_t tick_ns;
+	bool use_slicer;
+	sigset_t act_mask; /* what an activation blocks in uthread context */
+	uint64_t act_mask_raw;
+	/* The process's own CPU set, which its children are to have; written by the keeper. */
+	uint64_t affinity[UP_AFFINITY_WORDS];
+	uint32_t affinity_sz;
+	/* keeper.c */
+	uint32_t bell;
+	uint32_t want_acts;
+	uint64_t deadline;
+	bool quit;
+	int keeper_tid;
+	pthread_t keeper;
+	uint32_t nr_acts;
+	uint32_t living; /* futex: activations whose thread exists */
+	int create_errno; /* why the last activation could not be made, 0 */
+	uint64_t backstop_steals;
+};
+
+extern struct up_host up_host;
+
+struct up_host_cfg {
+	uint32_t max_vcores;
+	uint32_t max_acts;
+	uint64_t slice_ns;
+	uint64_t grace_ns;
+	int signo;
+	struct up_host_hooks hooks;
+};
+
+/* Starts the kernel side, the keeper and the first activations.  -errno, nothing left behind. */
+int up_host_start(const struct up_host_cfg *cfg);
+/* Every activation has been told to go and the caller is none of them. */
+void up_host_stop(void);
+
+void up_host_note_affinity(void);
+/* The child of a fork has none of our threads: forget them, keep nothing mapped of theirs. */
+void up_host_forget(void);
+uint64_t up_host_cpu_ns(int tid); /* CPU time of one of our kernel threads */
+
+/* act.c */
+int up_act_spawn(void); /* one more kernel thread; any thread that may block */
+void up_act_pin(struct up_act *a, uint32_t pcore);
+long up_act_pin_task(int tid, uint32_t pcore);
+/* Undo the pin for the calling kernel thread (children inherit it), and put it back. */
+void up_act_unpin_self(void);
+void up_act_repin_self(void);
+void up_act_unmask(struct up_act *a); /* vcore context, before a cooperative resume */
+void up_act_freeze(struct up_act *a); /* handler, vcore context: stand still until started */
+struct up_act *up_act_get(uint32_t num);
+void up_act_wait_gone(void);
+
+/* watcher.c */
+int up_watch_start(uint32_t vcore);
+void up_watch_pin(uint32_t vcore, uint32_t pcore);
+void up_watch_stop(uint32_t vcore);
+void up_watch_arm(uint32_t vcore); /* vcore context */
+/* Looks whether the vcore's activation is blocked and replaces it if so.  1 replaced, 0 not
+ * blocked, -EAGAIN blocked but nobody stands by. */
+int up_watch_look(uint32_t vcore);
+/* What a task is doing: -EAGAIN on a processor or waiting for one, else its class. */
+int up_task_class(const struct up_act *a);
+
+/* slicer.c */
+int up_slicer_start(uint32_t vcore);
+void up_slicer_stop(uint32_t vcore);
+void up_slicer_arm(uint32_t vcore);
+
+/* keeper.c */
+int up_keeper_start(void);
+void up_keeper_stop(void);
+void up_keeper_ring(void);
+uint32_t up_keeper_cores(void); /* how many cores Linux lets us use at once */
+
+static inline uint32_t up_run_state(uint64_t run)
+{
+	return (uint32_t)run & UP_RUN_MASK;
+}
+
+static inline struct up_act *up_act_self_vc(void)
+{
+	return (struct up_act *)(void *)up_gs_self();
+}
+
+#endif

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The keeper: the one thread of ours that may block, allocate and take its time.  It makes
+ * activations and watchers when they are asked for, runs the kernel side's deadlines, follows what
+ * Linux lets the process use, and looks after cores on which somebody else's work keeps a
+ * SCHED_IDLE watcher from running (the backstop).  It is never pinned and never on a vcore.
+ */
+#include "host/act.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/atomic.h"
+#include "base/bits.h"
+#include "base/clock.h"
+#include "base/syscall.h"
+#include "host/capacity.h"
+
+#define BACKSTOP_NS (10 * UP_NSEC_PER_MSEC)
+#define REREAD_NS (100 * UP_NSEC_PER_MSEC)
+/* A take that vcore context has not answered by then is enforced there. */
+#define TAKE_PATIENCE_NS UP_NSEC_PER_MSEC
+#define REMOVE_GRACE_NS (2 * UP_NSEC_PER_MSEC)
+/* After a refusal to make a thread, how long before we ask again. */
+#define RETRY_NS (100 * UP_NSEC_PER_MSEC)
+
+static struct {
+	int bell_fd;
+	struct up_capacity_src *src;
+	struct up_capacity cap[2]; /* what was told to the kernel side, and what was read last */
+	unsigned now_at;	   /* which of the two is the former */
+	uint64_t reread_ns;
+	uint64_t retry_ns;
+} keeper = { .bell_fd = -1 };
+
+void up_keeper_ring(void)
+{
+	uint64_t one = 1;
+
+	up_syscall3(SYS_write, keeper.bell_fd, &one, sizeof(one));
+}
+
+static bool any_online(void)
+{
+	return up_load_relaxed(&up_host.port->info->num_vcores) != 0;
+}
+
+/* Has the vcore's activation sat on the same uthread since we last came by, and is it blocked? */
+static void backstop(uint32_t v)
+{
+	struct up_watch *w = &up_host.watch[v];
+	struct up_act *a = up_load_acquire(&w->act);
+	uint64_t run;
+
+	if (!a || !up_load_relaxed(&w->online))
+		return;
+	run = up_load_acquire(&a->gs.run);
+	if (run == w->last_run && up_run_state(run) == UP_RUN_UTHREAD && up_watch_look(v) == 1)
+		up_fetch_add_relaxed(&up_host.backstop_steals, 1);
+	w->last_run = run;
+}
+
+/* An activation whose timer could not be made has nobody else to call it home. */
+static void call_home_untimed(void)
+{
+	uint32_t i, nr = up_load_acquire(&up_host.nr_acts);
+	struct up_act *a;
+
+	for (i = 0; i < nr; i++) {
+		a = up_act_get(i);
+		if (a && !a->has_timer &&
+		    up_run_state(up_load_acquire(&a->gs.run)) == UP_RUN_STOLEN &&
+		    up_task_class(a) < 0)
+			up_syscall3(SYS_tgkill, up_host.pid, a->tid, up_host.signo);
+	}
+}
+
+/* A core that is being taken, and whose vcore has not left. */
+static void enforce_take(uint32_t v, uint64_t now)
+{
+	const struct upabi_vcoremap *m = &up_host.port->vmap[v];
+	struct up_watch *w = &up_host.watch[v];
+	struct up_act *a;
+
+	if (!(up_load_relaxed(&m->flags) & UPABI_VMF_TAKE)) {
+		w->take_ns = 0;
+		return;
+	}
+	if (!w->take_ns)
+		w->take_ns = now;
+	if (now - w->take_ns < TAKE_PATIENCE_NS)
+		return;
+	a = up_act_get(up_load_relaxed(&m->act));
+	if (!a || up_task_class(a) >= 0)
+		return; /* asleep: not on the core; its replacement answers */
+	up_store_relaxed(&a->freeze, 1);
+	up_syscall3(SYS_tgkill, up_host.pid, a->tid, up_host.signo);
+}
+
+static void tell_cores(const struct up_capacity *was, const struct up_capacity *is)
+{
+	uint64_t deadline = up_now_ns() + REMOVE_GRACE_NS;
+	uint32_t c, top = 64 * UP_MAX(was->cpus.nr_words, is->cpus.nr_words);
+
+	for (c = 0; c < top; c++)
+		if (up_cpus_has(&is->cpus, c) && !up_cpus_has(&was->cpus, c))
+			up_embed_core_add(up_host.embed, c);
+	if (was->core_limit != is->core_limit)
+		up_embed_core_limit(up_host.embed, is->core_limit);
+	for (c = 0; c < top; c++)
+		if (!up_cpus_has(&is->cpus, c) && up_cpus_has(&was->cpus, c))
+			up_embed_core_remove(up_host.embed, c, deadline);
+}
+
+static void follow_capacity(void)
+{
+	struct up_capacity *was = &keeper.cap[keeper.now_at], *is = &keeper.cap[!keeper.now_at];
+
+	keeper.reread_ns = up_now_ns() + REREAD_NS;
+	if (up_capacity_read(keeper.src, is) < 0 || up_capacity_same(was, is))
+		return;
+	tell_cores(was, is);
+	keeper.now_at = !keeper.now_at;
+	up_host_note_affinity();
+}
+
+static void make_acts(void)
+{
+	uint32_t want = up_xchg_acq_rel(&up_host.want_acts, 0);
+	int r = 0;
+
+	while (want && !(r = up_act_spawn()))
+		want--;
+	if (!want)
+		return;
+	up_host.create_errno = -r;
+	up_fetch_add_relaxed(&up_host.want_acts, want);
+	keeper.retry_ns = up_now_ns() + RETRY_NS;
+}
+
+static void make_watchers(void)
+{
+	uint32_t v;
+
+	for (v = 0; v < up_host.max_vcores; v++) {
+		struct up_watch *w = &up_host.watch[v];
+
+		if (!up_load_relaxed(&w->wanted) || w->tid)
+			continue;
+		if (up_watch_start(v) < 0)
+			return;
+		if (up_host.use_slicer)
+			up_slicer_start(v);
+		up_watch_pin(v, w->pcore);
+		up_watch_arm(v);
+	}
+}
+
+static void look_around(uint64_t now)
+{
+	uint32_t v;
+
+	for (v = 0; v < up_host.max_vcores; v++) {
+		if (!up_host.watch[v].act)
+			continue;
+		backstop(v);
+		enforce_take(v, now);
+	}
+	if (up_load_relaxed(&up_host.port->info->blocked))
+		call_home_untimed();
+}
+
+/* How long there is nothing to do, in ns; -1 for ever. */
+static int64_t time_left(uint64_t now)
+{
+	uint64_t next = keeper.reread_ns, dl = up_load_acquire(&up_host.deadline);
+
+	if (any_online())
+		next = UP_MIN(next, now + BACKSTOP_NS);
+	if (dl)
+		next = UP_MIN(next, dl);
+	if (keeper.retry_ns)
+		next = UP_MIN(next, keeper.retry_ns);
+	return next > now ? (int64_t)(next - now) : 0;
+}
+
+static void keep(void)
+{
+	struct pollfd fds[2] = { { .fd = keeper.bell_fd, .events = POLLIN },
+				 { .fd = up_capacity_fd(keeper.src), .events = POLLIN } };
+	int64_t left = time_left(up_now_ns());
+	struct timespec ts = up_ns_timespec((uint64_t)left);
+	uint64_t rung, now;
+	ssize_t n;
+
+	ppoll(fds, 2, &ts, NULL);
+	if (fds[0].revents) {
+		n = read(keeper.bell_fd, &rung, sizeof(rung));
+		(void)n; /* non-blocking: a spurious wake reads nothing */
+	}
+	now = up_now_ns();
+	if ((fds[1].revents & POLLIN) || now >= keeper.reread_ns)
+		follow_capacity();
+	if (up_load_acquire(&up_host.deadline) && up_load_acquire(&up_host.deadline) <= now) {
+		up_store_relaxed(&up_host.deadline, 0);
+		up_embed_tick(up_host.embed);
+	}
+	if (keeper.retry_ns && now >= keeper.retry_ns)
+		keeper.retry_ns = 0;
+	if (up_load_acquire(&up_host.want_acts) && !keeper.retry_ns)
+		make_acts();
+	make_watchers();
+	look_around(now);
+}
+
+static void *keeper_main(void *arg)
+{
+	up_store_release(&up_host.keeper_tid, (int)up_syscall0(SYS_gettid));
+	pthread_setname_np(pthread_self(), "upcall-keeper");
+	while (!up_load_acquire(&up_host.quit))
+		keep();
+	return NULL;
+}
+
+int up_keeper_start(void)
+{
+	struct up_capacity none = { 0 };
+	int r;
+
+	keeper.bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (keeper.bell_fd < 0)
+		return -errno;
+	r = up_capacity_open(NULL, &keeper.src);
+	if (!r)
+		r = up_capacity_read(keeper.src, &keeper.cap[keeper.now_at]);
+	if (!r) {
+		keeper.reread_ns = up_now_ns() + REREAD_NS;
+		tell_cores(&none, &keeper.cap[keeper.now_at]);
+		r = -pthread_create(&up_host.keeper, NULL, keeper_main, NULL);
+	}
+	if (r) {
+		up_capacity_close(keeper.src);
+		close(keeper.bell_fd);
+		keeper.src = NULL;
+		keeper.bell_fd = -1;
+	}
+	return r;
+}
+
+void up_keeper_stop(void)
+{
+	if (!keeper.src)
+		return;
+	up_store_release(&up_host.quit, true);
+	up_keeper_ring();
+	pthread_join(up_host.keeper, NULL);
+	up_capacity_close(keeper.src);
+	close(keeper.bell_fd);
+	up_capacity_fini(&keeper.cap[0]);
+	up_capacity_fini(&keeper.cap[1]);
+	memset(&keeper, 0, sizeof(keeper));
+	keeper.bell_fd = -1;
+}
+
+uint32_t up_keeper_cores(void)
+{
+	return keeper.cap[keeper.now_at].core_limit;
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The watcher: for each vcore a SCHED_IDLE thread on the same core, always ready to run, which
+ * Linux runs the moment that the vcore's activation leaves the processor for any reason.  It finds
+ * out whether the activation is blocked inside the kernel and, if so, sets the pooled activation
+ * that stands by to take the vcore over, then sleeps until the vcore's new activation wakes it.
+ *
+ * It is SCHED_IDLE for life (there is no way back without privilege), so it takes no lock, makes
+ * no call into the kernel side, and never spins: where it can do nothing it sleeps.  Replacing is
+ * one compare-and-swap of the victim's hand-over word; a victim that has moved on since the look
+ * has another sequence number there.
+ */
+#include "host/act.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include "base/atomic.h"
+#include "base/bits.h"
+#include "base/futex.h"
+#include "base/inject.h"
+#include "base/mutant.h"
+#include "base/syscall.h"
+
+/* Field 3 of /proc/<tid>/stat stands behind the last ')'. */
+static bool is_uninterruptible(const struct up_act *a)
+{
+	char buf[128];
+	long n = up_syscall4(SYS_pread64, a->stat_fd, buf, sizeof(buf), 0);
+	long i;
+
+	for (i = n - 1; i > 0 && buf[i] != ')'; i--)
+		;
+	return i > 0 && i + 2 < n && buf[i + 2] == 'D';
+}
+
+int up_task_class(const struct up_act *a)
+{
+	char buf[128];
+	long n;
+
+	/* Without /proc a look cannot tell a block from a wait for the processor. */
+	if (a->syscall_fd < 0)
+		return UP_CLASS_UNANNOUNCED;
+	n = up_syscall4(SYS_pread64, a->syscall_fd, buf, sizeof(buf), 0);
+	if (n <= 0 || buf[0] == 'r')
+		return -EAGAIN;
+	if (buf[0] == '-')
+		return UP_CLASS_FAULT;
+	return is_uninterruptible(a) ? UP_CLASS_UNINT : UP_CLASS_UNANNOUNCED;
+}
+
+/* So that the activation comes home by itself: it must run no further than its class allows. */
+static void call_home(struct up_act *a, int class)
+{
+	struct itimerspec its = { .it_value = { 0, 1 } };
+
+	if (class == UP_CLASS_FAULT || class == UP_CLASS_UNINT) {
+		/* It sleeps uninterruptibly: the signal waits at the way out, and breaks nothing. */
+		if (!UP_MUT(fault_signal_not_queued))
+			up_syscall3(SYS_tgkill, up_host.pid, a->tid, up_host.signo);
+	} else if (class == UP_CLASS_UNANNOUNCED && a->has_timer && !up_host.use_slicer) {
+		if (up_host.slice_ns)
+			its.it_interval = up_ns_timespec(up_host.slice_ns);
+		up_syscall4(SYS_timer_settime, (long)a->timer, 0, &its, 0);
+	}
+}
+
+static void hand_over(struct up_watch *w, uint32_t v, struct up_act *a, struct up_act *b)
+{
+	b->victim = a;
+	b->victim_gen = up_load_relaxed(&up_host.port->amap[a->num].gen);
+	w->steals++;
+	/* release: pairs with step()'s acquire: victim is set */
+	up_store_release(&b->takeover, v + 1);
+	UP_INJECT(hand_over);
+	up_port_gate_open(up_host.port, b->num);
+}
+
+int up_watch_look(uint32_t v)
+{
+	struct up_watch *w = &up_host.watch[v];
+	struct up_act *a = up_load_acquire(&w->act), *b;
+	uint64_t run, stolen;
+	int class;
+
+	if (!a)
+		return 0;
+	/* acquire: pairs with the exchange that entered uthread context */
+	run = up_load_acquire(&a->gs.run);
+	if (up_run_state(run) != UP_RUN_UTHREAD || up_load_relaxed(&w->act) != a)
+		return 0;
+	class = up_task_class(a);
+	if (class < 0) {
+		w->false_alarms++;
+		return 0;
+	}
+	b = up_act_get(up_load_acquire(&up_host.port->vmap[v].standby));
+	if (!b) {
+		w->no_standby++;
+		return -EAGAIN;
+	}
+	if (up_load_relaxed(&a->gs.call))
+		class = UP_CLASS_ANNOUNCED;
+	if (class == UP_CLASS_UNANNOUNCED)
+		a->stolen_cpu_ns = up_host_cpu_ns(a->tid);
+	up_store_relaxed(&a->stolen_class, (uint32_t)class);
+	stolen = run - UP_RUN_UTHREAD + UP_RUN_STOLEN;
+	if (UP_MUT(steal_without_cas))
+		up_store_seq_cst(&a->gs.run, stolen);
+	/* acq_rel: the victim's own exchange or this one comes first, never both */
+	else if (!up_cas_acq_rel(&a->gs.run, &run, stolen))
+		return 0;
+	UP_INJECT(stolen);
+	call_home(a, class);
+	hand_over(w, v, a, b);
+	return 1;
+}
+
+static void sleep_parked(struct up_watch *w)
+{
+	/* acquire: pairs with up_watch_arm() */
+	while (up_load_acquire(&w->parked) && !up_load_acquire(&w->quit))
+		up_futex_wait_private(&w->parked, 1, UP_FUTEX_FOREVER);
+}
+
+/* Sleeps unless the vcore has gone back to a uthread meanwhile. */
+static void park(struct up_watch *w)
+{
+	struct up_act *a;
+
+	up_store_relaxed(&w->parked, 1);
+	/* Full fence: parked is set before we look; the vcore enters uthread context by an
+	 * exchange, then looks at parked.  One of the two sees the other. */
+	up_fence_seq_cst();
+	a = up_load_acquire(&w->act);
+	if (a && up_load_relaxed(&w->online) &&
+	    up_run_state(up_load_acquire(&a->gs.run)) == UP_RUN_UTHREAD) {
+		up_store_relaxed(&w->parked, 0);
+		return;
+	}
+	sleep_parked(w);
+}
+
+/* Blocked, and nobody stands by: whoever comes to stand by wakes us, or the vcore itself. */
+static void park_until_standby(struct up_watch *w, uint32_t v)
+{
+	up_store_relaxed(&w->parked, 1);
+	/* Full fence: pairs with up_watch_arm()'s exchange, made after standby was written. */
+	up_fence_seq_cst();
+	if (up_load_acquire(&up_host.port->vmap[v].standby) == UPABI_NONE)
+		sleep_parked(w);
+	else
+		up_store_relaxed(&w->parked, 0);
+}
+
+static void *watch_main(void *arg)
+{
+	uint32_t v = (uint32_t)(uintptr_t)arg;
+	struct up_watch *w = &up_host.watch[v];
+	struct sched_param sp = { 0 };
+	struct up_act *a;
+	int r;
+
+	up_store_release(&w->tid, (int)up_syscall0(SYS_gettid));
+	pthread_setname_np(pthread_self(), "upcall-watch");
+	sched_setscheduler(0, SCHED_IDLE, &sp);
+	up_store_relaxed(&w->parked, 1);
+	sleep_parked(w);
+	while (!up_load_acquire(&w->quit)) {
+		a = up_load_acquire(&w->act);
+		if (!a || up_run_state(up_load_acquire(&a->gs.run)) != UP_RUN_UTHREAD) {
+			park(w);
+			continue;
+		}
+		r = up_watch_look(v);
+		if (r == -EAGAIN)
+			park_until_standby(w, v);
+		else if (!r)
+			up_syscall0(SYS_sched_yield); /* it waits for the processor: out of its way */
+	}
+	return NULL;
+}
+
+void up_watch_arm(uint32_t v)
+{
+	struct up_watch *w = &up_host.watch[v];
+
+	if (UP_MUT(watcher_not_rearmed))
+		return;
+	/* acq_rel: pairs with park(): either it sees our context or we see that it sleeps */
+	if (up_xchg_acq_rel(&w->parked, 0))
+		up_futex_wake_private(&w->parked, 1);
+}
+
+void up_watch_pin(uint32_t v, uint32_t pcore)
+{
+	struct up_watch *w = &up_host.watch[v];
+
+	w->pcore = pcore;
+	if (pcore == UPABI_NONE || !w->tid)
+		return;
+	up_act_pin_task(w->tid, pcore);
+	if (w->has_slicer)
+		up_act_pin_task(w->slicer_tid, pcore);
+}
+
+int up_watch_start(uint32_t v)
+{
+	struct up_watch *w = &up_host.watch[v];
+	pthread_attr_t attr;
+	int r;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 64u << 10);
+	r = UP_INJECT_FAIL(watch_start) ? EAGAIN :
+					  pthread_create(&w->thread, &attr, watch_main,
+							 (void *)(uintptr_t)v);
+	pthread_attr_destroy(&attr);
+	while (!r && !up_load_acquire(&w->tid))
+		up_syscall0(SYS_sched_yield);
+	return -r;
+}
+
+void up_watch_stop(uint32_t v)
+{
+	struct up_watch *w = &up_host.watch[v];
+
+	if (!w->tid)
+		return;
+	up_store_release(&w->quit, true);
+	up_watch_arm(v);
+	pthread_join(w->thread, NULL);
+	w->tid = 0;
+}
