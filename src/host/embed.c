@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 #include "base/atomic.h"
@@ -42,6 +43,7 @@ struct up_embed {
 	/* constant after creation: */
 	struct up_embed_ops ops;
 	void *arg;
+	pid_t pid; /* in which the rest is mapped: a child of fork() gets this record alone */
 	struct up_region region;
 	struct up_port port;
 };
@@ -55,7 +57,7 @@ struct batch {
 
 static void *kern_alloc(void *arg, size_t sz)
 {
-	return UP_INJECT_FAIL(embed_alloc) ? NULL : up_region_alloc(sz);
+	return UP_INJECT_FAIL(embed_alloc) ? NULL : up_region_alloc(sz, false);
 }
 
 static void kern_free(void *arg, void *p, size_t sz)
@@ -239,11 +241,12 @@ int up_embed_create(const struct up_embed_cfg *cfg, struct up_embed **ret_embed)
 
 	if (!cfg_ok(cfg) || !ret_embed)
 		return -EINVAL;
-	e = UP_INJECT_FAIL(embed_create_alloc) ? NULL : up_region_alloc(sizeof(*e));
+	e = UP_INJECT_FAIL(embed_create_alloc) ? NULL : up_region_alloc(sizeof(*e), true);
 	if (!e)
 		return -ENOMEM;
 	e->ops = *cfg->ops;
 	e->arg = cfg->arg;
+	e->pid = getpid();
 	rc = (struct up_region_cfg){ cfg->max_vcores, cfg->max_pcores, cfg->max_acts, false };
 	ret = up_region_create(&rc, &e->region);
 	if (!ret)
@@ -265,8 +268,10 @@ void up_embed_destroy(struct up_embed *e)
 {
 	if (!e)
 		return;
-	up_kern_destroy(e->kern);
-	up_region_fini(&e->region);
+	if (e->pid == getpid()) {
+		up_kern_destroy(e->kern);
+		up_region_fini(&e->region);
+	}
 	up_region_free(e, sizeof(*e));
 }
 

@@ -16,8 +16,9 @@
 struct up_embed;
 
 /* How effects are performed.  Each may run on any activation or thread, without the lock, also
- * within a call that an activation makes in vcore context; it may call up_embed_effect_done(). A
- * NULL one is not performed.  Waking the caller of an answered call is done in here. */
+ * within a call that an activation makes in vcore context.  start, take and kill are reported with
+ * up_embed_effect_done(), from within or later.  A NULL one is not performed.  Waking the caller
+ * of an answered call is done in here. */
 struct up_embed_ops {
 	void (*start)(void *arg, const struct up_effect *e);
 	void (*notify)(void *arg, const struct up_effect *e);
@@ -45,7 +46,8 @@ struct up_embed_cfg {
  * Maps the regions (procinfo twice: writable for the kernel side, read-only for the process; both
  * MADV_DONTFORK), creates and runs the one process: RUNNING_S.  -errno. */
 int up_embed_create(const struct up_embed_cfg *cfg, struct up_embed **ret_embed);
-void up_embed_destroy(struct up_embed *e); /* no call may be under way; NULL does nothing */
+/* No call may be under way.  NULL does nothing; in a child of fork() only what it has goes. */
+void up_embed_destroy(struct up_embed *e);
 struct up_port *up_embed_port(struct up_embed *e);
 
 /* The machine and the clock, from the service thread.  Each takes the lock, then performs. */

@@ -281,7 +281,7 @@ void up_region_fini(struct up_region *r)
 	*r = (struct up_region){ .info_fd = -1, .data_fd = -1 };
 }
 
-void *up_region_alloc(size_t sz)
+void *up_region_alloc(size_t sz, bool in_children)
 {
 	void *p;
 
@@ -289,6 +289,10 @@ void *up_region_alloc(size_t sz)
 	if (!sz || map(page_round(sz), PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, &p))
 		return NULL;
+	if (in_children && madvise(p, page_round(sz), MADV_DOFORK)) {
+		up_region_free(p, sz);
+		return NULL;
+	}
 	return p;
 }
 

@@ -48,8 +48,9 @@ int up_region_attach(int info_fd, int data_fd, struct up_region *ret_region);
 /* Unmaps, closes; a zeroed or finished one, or NULL, does nothing. */
 void up_region_fini(struct up_region *r);
 
-/* Zeroed memory that is there before it is touched and not in children of fork(); NULL. */
-void *up_region_alloc(size_t sz);
+/* Zeroed memory that is there before it is touched, and in children of fork() only if said so;
+ * NULL when there is none. */
+void *up_region_alloc(size_t sz, bool in_children);
 void up_region_free(void *p, size_t sz);
 
 #endif
