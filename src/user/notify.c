@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The notification signal: how a running uthread is interrupted.
+ *
+ * The handler runs on the uthread's stack with asynchronous signals blocked, and leaves sideways:
+ * the frame becomes the uthread's saved context and control goes to the transition stack.  Who
+ * resumes it, on whatever activation, returns through the frame.  It touches no TLS: the FS base
+ * may be a uthread's.
+ *
+ * What it does depends on the hand-over word alone:
+ *   UTHREAD  into vcore context, or, in a section or an announced call, at the end of that
+ *   VCORE    nothing (the poster has set notif_pending), or stand still when the core is taken
+ *   STOLEN   the activation has been replaced: hand the uthread back
+ *   IDLE     nothing
+ */
+#include "user/uthread.h"
+
+#include <errno.h>
+
+#include "base/atomic.h"
+#include "base/inject.h"
+#include "base/mutant.h"
+
+static struct sigaction old_action;
+
+/* The activation whose thread this is, NULL on a thread that merely inherited its GS base. */
+static struct up_act *act_here(void)
+{
+	struct up_gs *g = (struct up_gs *)up_arch_get_gs();
+	struct up_act *a = (struct up_act *)(void *)g;
+	struct up_uthread *u;
+	uint64_t fs;
+
+	if (!g)
+		return NULL;
+	fs = up_arch_get_fs();
+	u = g->uthread;
+	/* Another thread has a TLS of its own, so another FS base. */
+	if (fs == a->own_fs || (u && fs == u->fs))
+		return a;
+	return NULL;
+}
+
+static void save_frame(struct up_uthread *u, ucontext_t *uc)
+{
+	if (up_frame_in_window(uc))
+		return; /* it was being resumed: still saved as it was */
+	u->kind = UP_CTX_FRAME;
+	u->frame = uc;
+}
+
+/* Our signal broke into a call that nobody announced: put the call back to its beginning. */
+static void mend_call(struct up_act *a, ucontext_t *uc)
+{
+	int r = UP_MUT(eintr_not_mended) ? 0 : up_frame_restart_syscall(uc);
+
+	if (r > 0)
+		a->stats.restarts++;
+	else if (r < 0)
+		a->stats.eintr_left++;
+}
+
+static void in_uthread(struct up_act *a, uint64_t run, ucontext_t *uc, bool is_slice)
+{
+	struct up_uthread *u = a->gs.uthread;
+
+	if (up_critical_redirect(uc)) {
+		a->stats.deferred++;
+		return;
+	}
+	/* acq_rel: a watcher's or this exchange comes first; pairs with both */
+	if (!up_cas_acq_rel(&a->gs.run, &run, run - UP_RUN_UTHREAD + UP_RUN_VCORE))
+		return; /* replaced this moment; the next signal, or the next call, finds out */
+	up_store_relaxed(a->gs.disabled, 1);
+	UP_INJECT(notify_entered);
+	a->stats.notified++;
+	save_frame(u, uc);
+	u->resched |= is_slice;
+	a->masked = true;
+	up_arch_jump_vcore(up_vcore_entry, a);
+}
+
+static void on_notify(int sig, siginfo_t *si, void *ucv)
+{
+	struct up_act *a = act_here();
+	ucontext_t *uc = ucv;
+	bool is_slice;
+	uint64_t run;
+
+	if (!a)
+		return;
+	is_slice = si->si_code == SI_TIMER || up_load_relaxed(&a->slice_due);
+	up_store_relaxed(&a->slice_due, 0);
+	run = up_load_acquire(&a->gs.run);
+	switch (up_run_state(run)) {
+	case UP_RUN_UTHREAD:
+	case UP_RUN_STOLEN:
+		if (a->gs.cs_depth || a->gs.call) {
+			a->stats.deferred++;
+			a->gs.due = 1;
+			return;
+		}
+		mend_call(a, uc);
+		if (up_run_state(run) == UP_RUN_UTHREAD) {
+			in_uthread(a, run, uc, is_slice);
+			run = up_load_acquire(&a->gs.run);
+			if (up_run_state(run) != UP_RUN_STOLEN)
+				return;
+		}
+		save_frame(a->gs.uthread, uc);
+		a->masked = true;
+		up_arch_to_own(UP_OWN_REJOIN);
+	case UP_RUN_VCORE:
+		if (up_load_relaxed(&a->freeze))
+			up_act_freeze(a);
+		/* fall through */
+	default:
+		a->stats.spurious++;
+	}
+}
+
+int up_notify_init(int signo)
+{
+	struct sigaction sa = { .sa_sigaction = on_notify, .sa_flags = SA_SIGINFO | SA_RESTART };
+	static const int open[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS };
+	size_t i;
+
+	/* A fault in here must show itself; with all masked it would kill without a word. */
+	sigfillset(&sa.sa_mask);
+	for (i = 0; i < sizeof(open) / sizeof(open[0]); i++)
+		sigdelset(&sa.sa_mask, open[i]);
+	return sigaction(signo, &sa, &old_action) ? -errno : 0;
+}
+
+void up_notify_fini(void)
+{
+	if (up_host.signo)
+		sigaction(up_host.signo, &old_action, NULL);
+}

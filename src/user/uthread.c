@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Uthreads: made, run, waited for, ended.  The struct lies at the top of the uthread's stack, so
+ * that one mapping is all that a uthread costs besides its TLS block.
+ */
+#include "user/uthread.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/atomic.h"
+#include "base/bits.h"
+#include "base/inject.h"
+#include "base/mutant.h"
+#include "user/tls.h"
+
+/* Marks in `joiner`, besides NULL (nobody yet) and a uthread (who waits). */
+#define DONE ((struct up_uthread *)1)
+#define DETACHED ((struct up_uthread *)2)
+#define JOINING ((struct up_uthread *)3)
+
+/* Kernel threads' numbers end at 2^22; libc's locks need 30 bits. */
+#define TID_FIRST (1u << 22)
+#define TID_LAST (1u << 30)
+
+struct up_runtime up_rt;
+
+bool up_on_act(void)
+{
+	return up_arch_get_gs() != 0 && up_gs_run() != UP_RUN_IDLE;
+}
+
+struct up_uthread *up_self(void)
+{
+	if (!up_rt.started || !up_arch_get_gs())
+		return NULL;
+	return up_gs_uthread();
+}
+
+struct upcall_uthread *upcall_uthread_self(void)
+{
+	return (struct upcall_uthread *)up_self();
+}
+
+uint64_t upcall_uthread_id(const struct upcall_uthread *u)
+{
+	return u ? ((const struct up_uthread *)u)->id : 0;
+}
+
+void **upcall_sched_words(struct upcall_uthread *u)
+{
+	return ((struct up_uthread *)u)->sched_words;
+}
+
+/* ---- leaving the stack ---- */
+
+static bool enter_vcore(void)
+{
+	uint64_t run = up_gs_run(), was;
+
+	for (;;) {
+		if (up_run_state(run) != UP_RUN_UTHREAD)
+			return false;
+		was = up_gs_run_cas(run, run - UP_RUN_UTHREAD + UP_RUN_VCORE);
+		if (was == run)
+			return true;
+		run = was;
+	}
+}
+
+/* On the transition stack: the uthread is off its own. */
+static void parked(void *arg)
+{
+	struct up_uthread *u = arg;
+	struct up_act *a;
+
+	if (!up_arch_fsgsbase)
+		up_arch_set_fs(up_act_self_vc()->own_fs);
+	a = up_act_self_vc();
+	up_store_relaxed(a->gs.disabled, 1);
+	a->gs.uthread = NULL;
+	u->kind = UP_CTX_COOP;
+	u->cs_depth = 0;
+	a->gs.cs_depth = 0;
+	a->gs.due = 0;
+	u->resched = false;
+	u->cb((struct upcall_uthread *)u, u->cb_arg);
+	up_vcore_entry(a);
+}
+
+void up_sched_call(struct up_uthread *u, void (*fn)(struct upcall_uthread *, void *), void *arg)
+{
+	while (!enter_vcore()) {
+		/* Replaced while it was in the kernel, and nobody has called it home yet. */
+		u->kind = UP_CTX_COOP;
+		up_arch_park_own(&u->sp, UP_OWN_REJOIN);
+	}
+	u->cb = fn;
+	u->cb_arg = arg;
+	up_arch_park(&u->sp, parked, u);
+}
+
+static void yielded(struct upcall_uthread *self, void *arg)
+{
+	struct up_uthread *u = (struct up_uthread *)self;
+
+	u->state = UP_U_READY;
+	up_rt.sched.ready(self, up_act_self_vc()->vcore, (enum upcall_why)(uintptr_t)arg);
+}
+
+int upcall_yield(void)
+{
+	struct up_uthread *u = up_self();
+
+	if (!u)
+		return -EPERM;
+	up_sched_call(u, yielded, (void *)UPCALL_YIELDED);
+	return 0;
+}
+
+struct block {
+	void (*fn)(struct upcall_uthread *, void *);
+	void *arg;
+};
+
+static void blocked(struct upcall_uthread *self, void *arg)
+{
+	struct block b = *(struct block *)arg; /* on the uthread's stack: gone once it is woken */
+
+	((struct up_uthread *)self)->state = UP_U_WAITING;
+	b.fn(self, b.arg);
+}
+
+int upcall_block(void (*fn)(struct upcall_uthread *self, void *arg), void *arg)
+{
+	struct up_uthread *u = up_self();
+	struct block b = { fn, arg };
+
+	if (!u)
+		return -EPERM;
+	if (!fn)
+		return -EINVAL;
+	up_sched_call(u, blocked, &b);
+	return 0;
+}
+
+int upcall_wake(struct upcall_uthread *w)
+{
+	if (!w)
+		return -EINVAL;
+	if (!up_rt.started)
+		return -ENOTCONN;
+	up_preempt_disable();
+	up_ready((struct up_uthread *)w, UPCALL_WOKEN);
+	up_preempt_enable();
+	return 0;
+}
+
+/* ---- preemption off ---- */
+
+void up_preempt_disable(void)
+{
+	if (up_arch_get_gs())
+		up_gs_cs_enter();
+}
+
+void up_preempt_enable(void)
+{
+	struct up_uthread *u;
+
+	if (!up_arch_get_gs() || !up_gs_cs_leave())
+		return;
+	if (UP_UNLIKELY(up_gs_due()) && up_run_state(up_gs_run()) != UP_RUN_VCORE) {
+		u = up_gs_uthread();
+		if (u && !UP_MUT(section_end_not_yielded))
+			up_sched_call(u, yielded, (void *)UPCALL_PREEMPTED);
+	}
+}
+
+/* ---- the list of all ---- */
+
+static void list_add(struct up_uthread *u)
+{
+	up_preempt_disable();
+	up_lock_take(&up_rt.all_lock);
+	u->id = up_rt.next_id++;
+	up_list_add_tail(&up_rt.all, &u->all);
+	up_rt.nr_made++;
+	up_rt.nr_live++;
+	up_lock_drop(&up_rt.all_lock);
+	up_preempt_enable();
+}
+
+static void list_del(struct up_uthread *u)
+{
+	up_preempt_disable();
+	up_lock_take(&up_rt.all_lock);
+	up_list_del(&u->all);
+	up_rt.nr_live--;
+	up_lock_drop(&up_rt.all_lock);
+	up_preempt_enable();
+}
+
+struct up_uthread *up_uthread_of_stack(uintptr_t at)
+{
+	struct up_list *l;
+
+	for (l = up_rt.all.next; l && l != &up_rt.all; l = l->next) {
+		struct up_uthread *u = up_container_of(l, struct up_uthread, all);
+		uintptr_t lo = (uintptr_t)u->stack.lo;
+
+		if (u->stack.map_sz && at >= lo - 4096 && at < lo + u->stack.sz)
+			return u;
+	}
+	return NULL;
+}
+
+/* ---- the end ---- */
+
+static void free_uthread(struct up_uthread *u)
+{
+	struct up_stack s = u->stack;
+
+	list_del(u);
+	if (up_rt.own_tls && !u->is_main)
+		up_tls_destroy(u->fs);
+	up_stack_put(&s);
+}
+
+static void push_dead(struct up_uthread *u)
+{
+	struct up_uthread *head = up_load_relaxed(&up_rt.dead);
+
+	do
+		u->next = head;
+	/* release: pairs with up_uthread_free_dead() */
+	while (!up_cas_release(&up_rt.dead, &head, u));
+}
+
+void up_uthread_free_dead(void)
+{
+	struct up_uthread *u, *next;
+
+	if (!up_load_relaxed(&up_rt.dead))
+		return;
+	for (u = up_xchg_acquire(&up_rt.dead, NULL); u; u = next) {
+		next = u->next;
+		free_uthread(u);
+	}
+}
+
+/* Vcore context: off its stack for good. */
+static void ended(struct upcall_uthread *self, void *arg)
+{
+	struct up_uthread *u = (struct up_uthread *)self, *j;
+
+	u->state = UP_U_DONE;
+	/* acq_rel: pairs with the joiner's exchange: one of us sees the other */
+	j = up_xchg_acq_rel(&u->joiner, DONE);
+	if (j == DETACHED)
+		push_dead(u);
+	else if (j)
+		up_ready(j, UPCALL_WOKEN);
+}
+
+void upcall_uthread_exit(void *value)
+{
+	struct up_uthread *u = up_self();
+
+	UP_BUG_ON(!u);
+	u->value = value;
+	if (up_rt.own_tls)
+		up_tls_run_dtors();
+	up_sched_call(u, ended, NULL);
+	UP_BUG();
+}
+
+static void begin(void *arg)
+{
+	struct up_uthread *u = arg;
+
+	upcall_uthread_exit(u->fn(u->arg));
+}
+
+/* ---- the beginning ---- */
+
+static uint32_t new_tid(uint64_t id)
+{
+	if (UP_MUT(uthread_tid_not_unique))
+		return TID_FIRST;
+	return TID_FIRST + (uint32_t)(id % (TID_LAST - TID_FIRST));
+}
+
+size_t upcall_min_stack(void)
+{
+	return UP_ALIGN_UP(2 * up_frame_max_size() + sizeof(struct up_uthread) + 4096, (size_t)4096);
+}
+
+static int make(size_t stack_sz, struct up_uthread **ret_u)
+{
+	struct up_stack s = { 0 };
+	struct up_uthread *u;
+	uintptr_t top, fs = 0;
+	int r = up_stack_get(UP_MAX(stack_sz, upcall_min_stack()), &s);
+
+	if (r)
+		return r;
+	top = UP_ALIGN_DOWN((uintptr_t)s.lo + s.sz - sizeof(*u), (uintptr_t)64);
+	u = (struct up_uthread *)top;
+	memset(u, 0, sizeof(*u));
+	u->stack = s;
+	list_add(u);
+	u->fake_tid = new_tid(u->id);
+	if (up_rt.own_tls) {
+		up_preempt_disable();
+		r = UP_INJECT_FAIL(uthread_tls) ? -ENOMEM :
+						  up_tls_create(s.lo, top - (uintptr_t)s.lo,
+								u->fake_tid, &fs);
+		up_preempt_enable();
+	}
+	if (r) {
+		list_del(u);
+		up_stack_put(&s);
+		return r;
+	}
+	u->fs = fs;
+	*ret_u = u;
+	return 0;
+}
+
+static int check_attr(const struct upcall_uthread_attr *attr)
+{
+	if (attr && (attr->size != sizeof(*attr) ||
+		     (attr->stack_sz && attr->stack_sz < upcall_min_stack())))
+		return -EINVAL;
+	return 0;
+}
+
+int upcall_uthread_create(struct upcall_uthread **ret_u, const struct upcall_uthread_attr *attr,
+			  void *(*fn)(void *), void *arg)
+{
+	struct up_uthread *u, *self = up_self();
+	bool detached = attr && attr->detached;
+	int r;
+
+	if (!up_rt.started)
+		return -ENOTCONN;
+	if (!fn || (!ret_u && !detached) || check_attr(attr))
+		return -EINVAL;
+	up_uthread_free_dead();
+	r = make(attr && attr->stack_sz ? attr->stack_sz : up_rt.stack_sz, &u);
+	if (r)
+		return r;
+	u->fn = fn;
+	u->arg = arg;
+	u->detached = detached;
+	u->joiner = detached ? DETACHED : NULL;
+	u->last_act = UPABI_NONE;
+	u->sig_mask = self ? self->sig_mask : 0;
+	if (attr && attr->name)
+		strncpy(u->name, attr->name, UP_NAME_SZ - 1);
+	u->sp = up_arch_new_stack(u, begin, u);
+	if (ret_u)
+		*ret_u = (struct upcall_uthread *)u;
+	up_preempt_disable();
+	up_ready(u, UPCALL_NEW);
+	up_preempt_enable();
+	return 0;
+}
+
+/* Vcore context: wait for its end, unless that has come. */
+static void join_wait(struct upcall_uthread *self, void *arg)
+{
+	struct up_uthread *u = arg, *expected = JOINING;
+
+	/* acq_rel: pairs with ended()'s exchange */
+	if (!up_cas_acq_rel(&u->joiner, &expected, (struct up_uthread *)self))
+		up_ready((struct up_uthread *)self, UPCALL_WOKEN);
+}
+
+int upcall_uthread_join(struct upcall_uthread *w, void **ret_value)
+{
+	struct up_uthread *u = (struct up_uthread *)w, *self = up_self(), *was = NULL;
+
+	if (!u)
+		return -EINVAL;
+	if (!self)
+		return -EPERM;
+	if (u == self)
+		return -EDEADLK;
+	if (!up_cas_acq_rel(&u->joiner, &was, JOINING) && was != DONE)
+		return -EINVAL;
+	while (was != DONE) {
+		upcall_block(join_wait, u);
+		was = up_load_acquire(&u->joiner);
+	}
+	if (ret_value)
+		*ret_value = u->value;
+	free_uthread(u);
+	return 0;
+}
+
+int upcall_uthread_detach(struct upcall_uthread *w)
+{
+	struct up_uthread *u = (struct up_uthread *)w, *was = NULL;
+
+	if (!u)
+		return -EINVAL;
+	if (up_cas_acq_rel(&u->joiner, &was, DETACHED))
+		return 0;
+	if (was != DONE)
+		return -EINVAL;
+	free_uthread(u);
+	return 0;
+}
+
+/* ---- uthread 0 ---- */
+
+static struct up_uthread main_uthread;
+
+int up_uthread_adopt_main(struct up_uthread **ret_u)
+{
+	struct up_uthread *u = &main_uthread;
+
+	memset(u, 0, sizeof(*u));
+	u->is_main = true;
+	u->last_act = UPABI_NONE;
+	u->fs = up_arch_get_fs();
+	strncpy(u->name, "main", UP_NAME_SZ - 1);
+	list_add(u);
+	*ret_u = u;
+	return 0;
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the process side knows: uthreads, vcores, the runtime as a whole.  Read this first.
+ *
+ * A uthread is owned by whoever holds it: the activation that runs it (gs.uthread), the scheduler
+ * that queued it, the list of those that came back from the kernel, or the one who will wake it.
+ * Only the owner touches its context.
+ */
+#ifndef UP_USER_UTHREAD_H
+#define UP_USER_UTHREAD_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <ucontext.h>
+
+#include "arch/arch.h"
+#include "base/list.h"
+#include "host/act.h"
+#include "host/lock.h"
+#include "upcall/upcall.h"
+
+enum up_ctx_kind {
+	UP_CTX_COOP = 0,  /* saved by a call: sp */
+	UP_CTX_FRAME = 1, /* interrupted: frame, on its own stack */
+};
+
+/* For dumps and checks; the owner writes it. */
+enum up_uthread_state {
+	UP_U_NEW = 0,
+	UP_U_RUNNING = 1,    /* on an activation that runs a vcore */
+	UP_U_READY = 2,	     /* with the scheduler */
+	UP_U_WAITING = 3,    /* upcall_block(): with its waker */
+	UP_U_IN_KERNEL = 4,  /* its activation was replaced */
+	UP_U_DONE = 5,
+};
+
+#define UP_NAME_SZ 32
+
+struct up_stack {
+	void *lo;  /* first usable byte */
+	size_t sz;
+	size_t map_sz; /* whole mapping, guard included; 0 when it is not ours */
+	bool guarded;
+};
+
+struct up_uthread {
+	/* The context; see enum up_ctx_kind. */
+	void *sp;
+	ucontext_t *frame;
+	uint64_t fs;
+	uint8_t kind;
+	bool detached;
+	bool is_main;
+	bool resched;	   /* owner: give way at the next look */
+	uint32_t cs_depth; /* sections it was in when its core was taken */
+	uint32_t last_act; /* the activation it ran on last, to tell migrations */
+	uint32_t state;
+
+	/* upcall_block() */
+	void (*cb)(struct upcall_uthread *u, void *arg);
+	void *cb_arg;
+
+	struct up_uthread *next; /* lists of the runtime's own */
+	void *sched_words[UPCALL_SCHED_WORDS];
+
+	void *(*fn)(void *);
+	void *arg;
+	void *value;
+	struct up_uthread *joiner; /* atomic; NULL, a uthread, or a mark (uthread.c) */
+
+	uint64_t id;
+	uint32_t fake_tid;
+	uint32_t blocked_class;
+	struct up_stack stack;
+	struct up_list all; /* up_rt.all_lock */
+	char name[UP_NAME_SZ];
+
+	/* Faults; fault.c */
+	siginfo_t fault;
+
+	/* libc_*.c */
+	uint64_t sig_mask;
+	uint64_t sig_pending;
+	stack_t altstack;
+};
+
+struct up_vcore_stats {
+	uint64_t switches;
+	uint64_t migrations;
+	uint64_t preempts;
+	uint64_t events;
+	uint64_t idle_looks;
+};
+
+struct up_vcore {
+	struct up_act *act; /* who runs it; written at entry */
+	uint32_t id;
+	uint32_t change_to;  /* vcore + 1 that must go on before us */
+	uint32_t idle;	     /* looks for work, or is offline for want of it */
+	uint32_t was_masked; /* see run() */
+	void *stack_lo;
+	void *stack_top;
+	struct up_vcore_stats stats;
+} __attribute__((aligned(64)));
+
+struct up_handler {
+	upcall_event_fn fn;
+	void *arg;
+};
+
+struct up_runtime {
+	bool started;
+	bool own_tls;
+	uint32_t target;     /* vcores wanted when there is work */
+	uint32_t nr_idle;    /* vcores whose `idle` is set; atomic */
+	uint32_t max_vcores;
+	size_t stack_sz;
+	struct upcall_sched_ops sched;
+	struct up_vcore *vcores;
+	struct up_uthread *main;
+	struct up_uthread *back; /* MPSC: uthreads whose activation came back, newest first */
+	struct up_uthread *dead; /* MPSC: ended, to be freed by whoever allocates next */
+	uint64_t nr_made;
+	uint64_t nr_live;
+	uint64_t next_id;
+	struct up_lock all_lock; /* with preemption off */
+	struct up_list all;
+	struct up_handler handler[UPABI_EV_NR];
+	struct up_port *port;
+};
+
+extern struct up_runtime up_rt;
+
+/* The calling uthread; NULL on any other thread (whose GS base is 0: see up_gs_ours()). */
+struct up_uthread *up_self(void);
+/* True when the GS base is an activation's and this thread is that activation. */
+bool up_on_act(void);
+
+/* Uthread context: not to be moved from here on; nests.  Leaving gives way if that is due. */
+void up_preempt_disable(void);
+void up_preempt_enable(void);
+
+/* Uthread context: leave the stack, run fn(self, arg) in vcore context, then schedule. */
+void up_sched_call(struct up_uthread *u, void (*fn)(struct upcall_uthread *, void *), void *arg);
+
+/* vcore.c */
+int up_vcore_init(uint32_t max_vcores);
+void up_vcore_fini(void);
+__attribute__((noreturn)) void up_vcore_entry(void *act);
+__attribute__((noreturn)) void up_vcore_again(void);
+void *up_vcore_stack(uint32_t v);
+void up_vcore_publish(struct up_act *a);
+bool up_vcore_leave(struct up_act *a, uint64_t how);
+/* Make ready: vcore context, or a uthread with preemption off, or any other thread. */
+void up_ready(struct up_uthread *u, enum upcall_why why);
+void up_push_back(struct up_uthread *u); /* any context */
+
+/* event.c */
+void up_event_drain(struct up_vcore *vc);
+
+/* notify.c */
+int up_notify_init(int signo);
+void up_notify_fini(void);
+
+/* fault.c */
+int up_fault_init(void);
+void up_fault_fini(void);
+
+/* stack.c */
+int up_stack_get(size_t sz, struct up_stack *ret);
+void up_stack_put(struct up_stack *s);
+int up_stack_vcore(void **ret_lo, void **ret_top); /* resident */
+void up_stack_drain(void);
+extern unsigned up_stack_unguarded;
+
+/* uthread.c */
+int up_uthread_adopt_main(struct up_uthread **ret_u);
+void up_uthread_free_dead(void);
+struct up_uthread *up_uthread_of_stack(uintptr_t at);
+
+/* critical.c: moves an interrupted context into the second copy of its section, if in one */
+bool up_critical_redirect(ucontext_t *uc);
+
+/* fork: in the child, on its only thread (runtime.c) */
+void up_fork_child(void);
+
+#endif

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Vcore context: what a vcore does between two uthreads.  Every way in starts at the top of the
+ * transition stack and keeps nothing: a start, a notification, a yield, a block, a resume that
+ * found something pending.  From there: events, then whether the core is to be left, then the
+ * uthread that was interrupted or the scheduler's next.
+ *
+ * Nothing here blocks, allocates or enters libc.
+ */
+#include "user/uthread.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/atomic.h"
+#include "base/bits.h"
+#include "base/clock.h"
+#include "base/futex.h"
+#include "base/inject.h"
+#include "base/mutant.h"
+
+/* How long a vcore looks for work before it gives its core back: about a same-core wake-up. */
+#define IDLE_NS 5000
+
+static struct up_vcore *vcore_of(const struct up_act *a)
+{
+	return &up_rt.vcores[a->vcore];
+}
+
+void *up_vcore_stack(uint32_t v)
+{
+	return up_rt.vcores[v].stack_top;
+}
+
+int up_vcore_init(uint32_t max_vcores)
+{
+	uint32_t v;
+	int r = 0;
+
+	up_rt.vcores = mmap(NULL, max_vcores * sizeof(*up_rt.vcores), PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (up_rt.vcores == MAP_FAILED) {
+		up_rt.vcores = NULL;
+		return -ENOMEM;
+	}
+	up_rt.max_vcores = max_vcores;
+	for (v = 0; v < max_vcores && !r; v++) {
+		up_rt.vcores[v].id = v;
+		r = up_stack_vcore(&up_rt.vcores[v].stack_lo, &up_rt.vcores[v].stack_top);
+	}
+	if (r)
+		up_vcore_fini();
+	return r;
+}
+
+void up_vcore_fini(void)
+{
+	uint32_t v;
+
+	for (v = 0; up_rt.vcores && v < up_rt.max_vcores; v++)
+		if (up_rt.vcores[v].stack_lo)
+			munmap(up_rt.vcores[v].stack_lo, (size_t)((char *)up_rt.vcores[v].stack_top -
+								  (char *)up_rt.vcores[v].stack_lo));
+	if (up_rt.vcores)
+		munmap(up_rt.vcores, up_rt.max_vcores * sizeof(*up_rt.vcores));
+	up_rt.vcores = NULL;
+}
+
+/* ---- what comes back from the kernel ---- */
+
+void up_push_back(struct up_uthread *u)
+{
+	struct up_uthread *head = up_load_relaxed(&up_rt.back);
+
+	do
+		u->next = head;
+	/* release: pairs with take_back()'s acquire: u's context is saved */
+	while (!up_cas_release(&up_rt.back, &head, u));
+}
+
+static void take_back(uint32_t v)
+{
+	struct up_uthread *u, *next, *fifo = NULL;
+
+	if (!up_load_relaxed(&up_rt.back))
+		return;
+	/* acquire: pairs with up_push_back() */
+	for (u = up_xchg_acquire(&up_rt.back, NULL); u; u = next) {
+		next = u->next;
+		u->next = fifo;
+		fifo = u;
+	}
+	for (u = fifo; u; u = next) {
+		next = u->next;
+		u->state = UP_U_READY;
+		up_rt.sched.ready((struct upcall_uthread *)u, v, UPCALL_UNBLOCKED);
+	}
+}
+
+/* On the loop of an activation that was replaced: its uthread is whole, in memory. */
+void up_vcore_publish(struct up_act *a)
+{
+	struct up_uthread *u = a->gs.uthread;
+
+	a->gs.uthread = NULL;
+	a->gs.call = 0;
+	u->cs_depth = a->gs.cs_depth;
+	a->gs.cs_depth = 0;
+	a->gs.due = 0;
+	up_push_back(u);
+}
+
+/* ---- running a uthread ---- */
+
+__attribute__((noreturn)) static void run(struct up_act *a, struct up_uthread *u)
+{
+	struct up_vcore *vc = vcore_of(a);
+	uint64_t run = up_load_relaxed(&a->gs.run) - UP_RUN_VCORE + UP_RUN_SEQ + UP_RUN_UTHREAD;
+	uint64_t fs = u->fs ? u->fs : a->own_fs;
+
+	vc->stats.switches++;
+	if (u->last_act != a->num) {
+		if (u->kind == UP_CTX_FRAME)
+			vc->stats.migrations++;
+		u->last_act = a->num;
+	}
+	a->gs.uthread = u;
+	a->gs.cs_depth = u->cs_depth;
+	a->gs.due = u->cs_depth != 0; /* continued to its section's end, where it gives way */
+	u->cs_depth = 0;
+	u->state = UP_U_RUNNING;
+	vc->was_masked = a->masked;
+	if (!up_arch_fsgsbase) {
+		up_arch_set_fs(fs);
+		fs = 0;
+	}
+	if (u->kind == UP_CTX_FRAME) {
+		up_frame_set_altstack(u->frame, &a->altstack);
+		a->masked = false; /* rt_sigreturn puts the mask right */
+		up_arch_resume_frame(u->frame, fs, run);
+	}
+	if (a->masked && !UP_MUT(mask_left_set))
+		up_act_unmask(a);
+	up_arch_resume_coop(u->sp, fs, run);
+}
+
+/* ---- leaving the core ---- */
+
+/* Put the uthread that we were running with the scheduler. */
+static void give_way(struct up_act *a, enum upcall_why why)
+{
+	struct up_uthread *u = a->gs.uthread;
+
+	if (!u)
+		return;
+	a->gs.uthread = NULL;
+	u->cs_depth = a->gs.cs_depth;
+	a->gs.cs_depth = 0;
+	a->gs.due = 0;
+	u->resched = false;
+	u->state = UP_U_READY;
+	up_rt.sched.ready((struct upcall_uthread *)u, a->vcore, why);
+}
+
+/* A section is continued to its end before anything else, unless the core itself is to go. */
+static bool in_section(const struct up_act *a)
+{
+	return a->gs.uthread && a->gs.cs_depth && !UP_MUT(section_not_continued);
+}
+
+static void look_at_take(struct up_act *a, struct up_vcore *vc)
+{
+	const struct upabi_vcoremap *m = &up_rt.port->vmap[vc->id];
+
+	if (up_load_acquire(&m->flags) & UPABI_VMF_TAKE) {
+		vc->stats.preempts++;
+		give_way(a, UPCALL_PREEMPTED);
+		up_arch_to_own(UP_OWN_TAKEN);
+	}
+	if (up_load_acquire(&m->preempt_pending) && !in_section(a)) {
+		vc->stats.preempts++;
+		give_way(a, UPCALL_PREEMPTED);
+		up_arch_to_own(UP_OWN_NICE);
+	}
+	if (vc->change_to && !in_section(a)) {
+		give_way(a, UPCALL_PREEMPTED);
+		up_arch_to_own(UP_OWN_CHANGE);
+	}
+}
+
+static void set_idle(struct up_vcore *vc, uint32_t idle)
+{
+	if (vc->idle == idle)
+		return;
+	up_store_relaxed(&vc->idle, idle);
+	if (idle)
+		up_fetch_add_seq_cst(&up_rt.nr_idle, 1); /* then look again: see wake_vcore() */
+	else
+		up_fetch_sub_seq_cst(&up_rt.nr_idle, 1);
+}
+
+static struct up_uthread *pick(struct up_vcore *vc)
+{
+	return (struct up_uthread *)up_rt.sched.pick(vc->id);
+}
+
+static bool pending(const struct up_vcore *vc)
+{
+	return up_load_acquire(&up_rt.port->vc[vc->id].notif_pending) ||
+	       up_load_relaxed(&up_rt.back);
+}
+
+/* Looks for work for a while.  NULL: something is pending, or there is none. */
+static struct up_uthread *idle_look(struct up_vcore *vc)
+{
+	uint64_t until = up_now_ns() + IDLE_NS;
+	struct up_uthread *u;
+
+	set_idle(vc, 1);
+	do {
+		vc->stats.idle_looks++;
+		u = pick(vc);
+		if (u || pending(vc))
+			break;
+		up_cpu_relax();
+	} while (up_now_ns() < until);
+	return u;
+}
+
+__attribute__((noreturn)) static void loop(struct up_act *a)
+{
+	struct up_vcore *vc = vcore_of(a);
+	struct up_uthread *u;
+
+	for (;;) {
+		if (up_load_relaxed(a->gs.parked))
+			up_watch_arm(vc->id);
+		up_event_drain(vc);
+		take_back(vc->id);
+		look_at_take(a, vc);
+		u = a->gs.uthread;
+		if (u && (!u->resched || in_section(a))) {
+			set_idle(vc, 0);
+			u->cs_depth = a->gs.cs_depth;
+			run(a, u);
+		}
+		give_way(a, UPCALL_PREEMPTED);
+		u = pick(vc);
+		if (!u)
+			u = idle_look(vc);
+		if (u) {
+			set_idle(vc, 0);
+			run(a, u);
+		}
+		if (!pending(vc))
+			up_arch_to_own(UP_OWN_YIELD);
+	}
+}
+
+void up_vcore_entry(void *arg)
+{
+	struct up_act *a = arg;
+	struct up_vcore *vc = vcore_of(a);
+
+	if (!up_arch_fsgsbase)
+		up_arch_set_fs(a->own_fs);
+	vc->act = a;
+	up_slicer_arm(vc->id);
+	if (!a->gs.uthread) {
+		/* The context that asked to become many-core waits in the vcore's slot. */
+		a->gs.uthread = (void *)up_xchg_acq_rel(&up_rt.port->vc[vc->id].uthread_ctx, 0);
+		if (a->gs.uthread)
+			((struct up_uthread *)a->gs.uthread)->state = UP_U_RUNNING;
+	}
+	loop(a);
+}
+
+/* A resume found something pending: its uthread is saved as it was. */
+void up_vcore_again(void)
+{
+	struct up_act *a = up_act_self_vc();
+	struct up_uthread *u = a->gs.uthread;
+
+	if (!up_arch_fsgsbase)
+		up_arch_set_fs(a->own_fs);
+	if (u->kind == UP_CTX_FRAME)
+		a->masked = vcore_of(a)->was_masked;
+	loop(a);
+}
+
+bool up_vcore_leave(struct up_act *a, uint64_t how)
+{
+	struct up_vcore *vc = vcore_of(a);
+	uint64_t arg[5] = { a->vcore };
+
+	switch (how & 7) {
+	case UP_OWN_CHANGE:
+		arg[1] = vc->change_to - 1;
+		vc->change_to = 0;
+		/* 0: our core is the other's now; else it runs, or must not: go on here. */
+		return up_port_call(up_rt.port, a->num, UPABI_OP_CHANGE_TO, arg, NULL) == 0;
+	case UP_OWN_TO_S:
+		if (!up_port_call(up_rt.port, a->num, UPABI_OP_TO_S, arg, NULL)) {
+			up_act_unpin_self();
+			a->pcore = UPABI_NONE;
+		}
+		return false;
+	default:
+		return true;
+	}
+}
+
+/* ---- making ready ---- */
+
+/* Work has come: bring in a vcore that is idle, if there is one.  Its last look and our queueing
+ * are ordered by the two full fences (set_idle, here): one of us sees the other. */
+static void wake_vcore(uint32_t self)
+{
+	struct up_port *port = up_rt.port;
+	uint64_t arg[5] = { 0 };
+	uint32_t v, online;
+
+	up_fence_seq_cst();
+	if (!up_load_relaxed(&up_rt.nr_idle))
+		return;
+	for (v = 0; v < up_rt.max_vcores; v++) {
+		if (v == self || !up_load_relaxed(&up_rt.vcores[v].idle))
+			continue;
+		/* Seen before it gives its core back, this makes the yield fail. */
+		up_store_seq_cst(&port->vc[v].notif_pending, 1);
+		break;
+	}
+	online = up_load_acquire(&port->info->num_vcores);
+	if (online >= up_load_relaxed(&up_rt.target))
+		return;
+	up_store_relaxed(&port->data->res[UPABI_RES_CORES].wanted, online + 1);
+	up_port_call(port, up_act_self_vc()->num, UPABI_OP_REQUEST, arg, NULL);
+}
+
+/* A thread that is none of ours: through the list, and a notification that starts a vcore. */
+static void ready_from_outside(struct up_uthread *u)
+{
+	uint64_t arg[5] = { 0, UPABI_EV_CHECK_MSGS, UPABI_NONE };
+	uint32_t slot;
+
+	up_push_back(u);
+	slot = up_port_outside_get(up_rt.port);
+	up_port_call(up_rt.port, slot, UPABI_OP_NOTIFY, arg, NULL);
+	up_port_outside_put(up_rt.port, slot);
+}
+
+void up_ready(struct up_uthread *u, enum upcall_why why)
+{
+	uint32_t v;
+
+	if (!up_on_act()) {
+		ready_from_outside(u);
+		return;
+	}
+	u->state = UP_U_READY;
+	v = up_act_self_vc()->vcore;
+	up_rt.sched.ready((struct upcall_uthread *)u, v, why);
+	wake_vcore(v);
+}
