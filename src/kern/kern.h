@@ -31,6 +31,7 @@ struct up_kern_cfg {
 	void *(*alloc)(void *arg, size_t sz); /* zeroed, or NULL */
 	void (*free)(void *arg, void *p, size_t sz);
 	void *alloc_arg;
+	uint64_t memory_sz; /* bytes that processes may be granted in all; 0: none are ours to grant */
 };
 
 int up_kern_create(const struct up_kern_cfg *cfg, struct up_kern **ret_kern);
