@@ -25,7 +25,7 @@
 #include "base/futex.h"
 #include "base/inject.h"
 #include "base/mutant.h"
-#include "host/lock.h"
+#include "base/lock.h"
 #include "host/region.h"
 
 /* Looks at a held lock before sleeping on it. */

@@ -5,8 +5,8 @@
  * Nothing that runs as SCHED_IDLE may take it: it would hold up everybody for as long as the
  * machine is busy.  A signal handler may take it only if it cannot interrupt a holder.
  */
-#ifndef UP_HOST_LOCK_H
-#define UP_HOST_LOCK_H
+#ifndef UP_BASE_LOCK_H
+#define UP_BASE_LOCK_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -3,7 +3,7 @@
  * The three-state futex lock.  The word says 2 from the moment that somebody means to sleep until
  * the lock is next free, so a holder that finds 1 on its way out has nobody to wake.
  */
-#include "host/lock.h"
+#include "base/lock.h"
 
 #include "base/atomic.h"
 #include "base/bug.h"
