@@ -19,9 +19,11 @@
 #endif
 
 /* Finds out what this CPU and kernel allow; `again` is called, on the transition stack and in
- * vcore context, when a resume finds something pending. */
-void up_arch_init(void (*again)(void));
+ * vcore context, when a resume finds something pending; `way_out` where a critical section's
+ * second copy ends, with general registers alone to use. */
+void up_arch_init(void (*again)(void), void (*way_out)(void));
 extern void (*up_arch_vcore_again)(void);
+extern void (*up_arch_way_out)(void);
 
 void up_arch_park(void **save_sp, void (*fn)(void *), void *arg);
 void up_arch_park_own(void **save_sp, uint64_t value);

@@ -112,6 +112,7 @@ int up_watch_look(uint32_t v)
 	/* acq_rel: the victim's own exchange or this one comes first, never both */
 	else if (!up_cas_acq_rel(&a->gs.run, &run, stolen))
 		return 0;
+	a->stats.blocked[class]++;
 	UP_INJECT(stolen);
 	call_home(a, class);
 	hand_over(w, v, a, b);

@@ -103,7 +103,7 @@ bool up_critical_redirect(ucontext_t *uc)
 }
 
 /* From the way out, with every register of its caller saved: be preempted now. */
-__attribute__((target("general-regs-only"), used)) void up_critical_give_way(void)
+__attribute__((target("general-regs-only"))) void up_critical_give_way(void)
 {
 	struct up_act *a;
 

@@ -32,7 +32,7 @@ bool up_on_act(void)
 
 struct up_uthread *up_self(void)
 {
-	if (!up_rt.started || !up_arch_get_gs())
+	if (!up_rt.started || !up_arch_get_gs() || up_run_state(up_gs_run()) == UP_RUN_VCORE)
 		return NULL;
 	return up_gs_uthread();
 }
@@ -184,7 +184,7 @@ static void list_add(struct up_uthread *u)
 	up_preempt_disable();
 	up_lock_take(&up_rt.all_lock);
 	u->id = up_rt.next_id++;
-	up_list_add_tail(&up_rt.all, &u->all);
+	up_list_push_back(&up_rt.all, &u->all);
 	up_rt.nr_made++;
 	up_rt.nr_live++;
 	up_lock_drop(&up_rt.all_lock);
@@ -195,7 +195,7 @@ static void list_del(struct up_uthread *u)
 {
 	up_preempt_disable();
 	up_lock_take(&up_rt.all_lock);
-	up_list_del(&u->all);
+	up_list_remove(&u->all);
 	up_rt.nr_live--;
 	up_lock_drop(&up_rt.all_lock);
 	up_preempt_enable();
@@ -259,7 +259,7 @@ static void ended(struct upcall_uthread *self, void *arg)
 	j = up_xchg_acq_rel(&u->joiner, DONE);
 	if (j == DETACHED)
 		push_dead(u);
-	else if (j)
+	else if (j && j != JOINING)
 		up_ready(j, UPCALL_WOKEN);
 }
 

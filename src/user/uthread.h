@@ -17,7 +17,7 @@
 #include "arch/arch.h"
 #include "base/list.h"
 #include "host/act.h"
-#include "host/lock.h"
+#include "base/lock.h"
 #include "upcall/upcall.h"
 
 enum up_ctx_kind {
@@ -164,8 +164,17 @@ int up_notify_init(int signo);
 void up_notify_fini(void);
 
 /* fault.c */
+struct up_fault_hook {
+	/* A fault of `u` that the scheduler does not take: true when it has been dealt with. */
+	bool (*fault)(struct up_uthread *u, int sig, siginfo_t *si, ucontext_t *uc);
+};
 int up_fault_init(void);
 void up_fault_fini(void);
+void up_fault_set_hook(const struct up_fault_hook *h);
+void up_fault_reflect(struct up_act *a, struct up_uthread *u, int sig, siginfo_t *si,
+		      ucontext_t *uc);
+/* The program's own action for a fault signal, behind ours.  1 when `sig` is one, else 0. */
+int up_fault_old_action(int sig, struct sigaction *old, const struct sigaction *act);
 
 /* stack.c */
 int up_stack_get(size_t sz, struct up_stack *ret);
@@ -181,6 +190,11 @@ struct up_uthread *up_uthread_of_stack(uintptr_t at);
 
 /* critical.c: moves an interrupted context into the second copy of its section, if in one */
 bool up_critical_redirect(ucontext_t *uc);
+void up_critical_give_way(void);
+
+/* rseq.c: on the first thread, with its own FS base */
+void up_rseq_leave(void);
+void up_rseq_rejoin(void);
 
 /* fork: in the child, on its only thread (runtime.c) */
 void up_fork_child(void);

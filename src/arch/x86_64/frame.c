@@ -14,6 +14,7 @@
 
 bool up_arch_fsgsbase;
 void (*up_arch_vcore_again)(void);
+void (*up_arch_way_out)(void);
 
 extern const char up_arch_coop_begin[], up_arch_coop_end[];
 extern const char up_arch_frame_begin[], up_arch_frame_end[];
@@ -28,10 +29,11 @@ extern const char up_arch_uthread_begin[];
 /* Only what Linux itself puts in a frame, not glibc's longer ucontext_t. */
 #define UC_KERNEL_SZ offsetof(ucontext_t, uc_sigmask) + 8
 
-void up_arch_init(void (*again)(void))
+void up_arch_init(void (*again)(void), void (*way_out)(void))
 {
 	up_arch_fsgsbase = (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT) != 0;
 	up_arch_vcore_again = again;
+	up_arch_way_out = way_out;
 }
 
 void *up_arch_new_stack(void *top, void (*fn)(void *), void *arg)
@@ -103,7 +105,8 @@ static int syscall_nr_before(const unsigned char *insn)
 		goto found5;
 	/* Moves of arguments may stand in between; a few bytes are searched, nearest first. */
 	for (back = 6; back <= 24; back++)
-		if (insn[-back] == 0xb8 && insn[-back + 2] <= 1 && !insn[-back + 3] && !insn[-back + 4])
+		if (insn[-back] == 0xb8 && insn[-back + 2] <= 1 && !insn[-back + 3] &&
+		    !insn[-back + 4])
 			return insn[-back + 1] | insn[-back + 2] << 8;
 	return -1;
 found5:

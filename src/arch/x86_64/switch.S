@@ -141,7 +141,7 @@ FUNC up_arch_jump_vcore
 ENDFUNC up_arch_jump_vcore
 
 /* After the exchange that left vcore context: is there a reason to go straight back? */
-	.macro LEAVE_VCORE pending
+	.macro LEAVE_VCORE
 #if !UP_MUT(leave_disabled_not_cleared)
 	movq	%gs:UP_GS_DISABLED, %rax
 	movl	$0, (%rax)
@@ -248,5 +248,45 @@ FUNC up_arch_uthread_begin
 	ud2
 ENDFUNC up_arch_uthread_begin
 
-/* The handler's way home. */
+/* void upcall_critical_way_out(void): the end of a section's second copy.  Its caller takes it for
+ * an instruction that changes nothing, so every register is kept; the vector ones are not touched. */
+	.globl	upcall_critical_way_out
+	.type	upcall_critical_way_out, @function
+	.p2align 4
+upcall_critical_way_out:
+	.cfi_startproc
+	endbr64
+	pushfq
+	pushq	%rbp
+	movq	%rsp, %rbp
+	pushq	%rax
+	pushq	%rcx
+	pushq	%rdx
+	pushq	%rsi
+	pushq	%rdi
+	pushq	%r8
+	pushq	%r9
+	pushq	%r10
+	pushq	%r11
+	pushq	%rbx
+	andq	$-16, %rsp
+	cld
+	call	*up_arch_way_out(%rip)
+	leaq	-80(%rbp), %rsp
+	popq	%rbx
+	popq	%r11
+	popq	%r10
+	popq	%r9
+	popq	%r8
+	popq	%rdi
+	popq	%rsi
+	popq	%rdx
+	popq	%rcx
+	popq	%rax
+	popq	%rbp
+	popfq
+	ret
+	.cfi_endproc
+	.size	upcall_critical_way_out, . - upcall_critical_way_out
+
 	.section .note.GNU-stack, "", @progbits

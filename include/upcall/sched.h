@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The second-level scheduler: a table of operations that decides which uthread a vcore runs.
+ *
+ * All operations but init and fini are called in vcore context, or by a uthread with preemption
+ * off (`ready`, from create and wake): they must not block, allocate, or use TLS of libc's.  Several
+ * vcores call at once.
+ */
+#ifndef UPCALL_SCHED_H
+#define UPCALL_SCHED_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <upcall/uthread.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
+/* Why a uthread has become ready. */
+enum upcall_why {
+	UPCALL_NEW = 0,
+	UPCALL_YIELDED = 1,
+	UPCALL_PREEMPTED = 2, /* by its slice, a notification, or the loss of its core */
+	UPCALL_WOKEN = 3,
+	UPCALL_UNBLOCKED = 4, /* its call into the kernel is over */
+	UPCALL_FAULTED = 5,   /* its fault has been dealt with */
+};
+
+struct upcall_sched_ops {
+	size_t size; /* sizeof(struct upcall_sched_ops) */
+	const char *name;
+	int (*init)(unsigned max_vcores); /* once, before anything runs; may block */
+	void (*fini)(void);
+	/* `u` may run; `vcore` is where it became so. */
+	void (*ready)(struct upcall_uthread *u, unsigned vcore, enum upcall_why why);
+	/* What `vcore` is to run next, or NULL: it will look again, then give its core back. */
+	struct upcall_uthread *(*pick)(unsigned vcore);
+	/* May be NULL: told of a block in the kernel, with its class (proc.h). */
+	void (*blocked)(struct upcall_uthread *u, unsigned vcore, unsigned class_of_call);
+};
+
+/* A scheduler's own words in every uthread, for links and marks: zero in a new one. */
+#define UPCALL_SCHED_WORDS 4
+void **upcall_sched_words(struct upcall_uthread *u);
+
+/* First in, first out on each vcore; idle vcores steal. */
+extern const struct upcall_sched_ops upcall_sched_fifo;
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
+#endif

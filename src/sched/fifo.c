@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * First in, first out: a queue a vcore, and idle vcores take from the others' heads.  The default
+ * second-level scheduler, and the smallest one that is fair: an ordinary user of upcall/sched.h.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/atomic.h"
+#include "base/bits.h"
+#include "base/lock.h"
+#include "upcall/sched.h"
+
+struct queue {
+	struct up_lock lock;
+	uint32_t len; /* written under the lock, read by thieves without */
+	struct upcall_uthread *head, *tail;
+} UP_CACHE_ALIGNED;
+
+static struct queue *queues;
+static unsigned nr_queues;
+
+static struct upcall_uthread **link_of(struct upcall_uthread *u)
+{
+	return (struct upcall_uthread **)&upcall_sched_words(u)[0];
+}
+
+static int fifo_init(unsigned max_vcores)
+{
+	queues = aligned_alloc(UP_CACHELINE_SZ, max_vcores * sizeof(*queues));
+	if (!queues)
+		return -ENOMEM;
+	memset(queues, 0, max_vcores * sizeof(*queues));
+	nr_queues = max_vcores;
+	return 0;
+}
+
+static void fifo_fini(void)
+{
+	free(queues);
+	queues = NULL;
+	nr_queues = 0;
+}
+
+static void fifo_ready(struct upcall_uthread *u, unsigned vcore, enum upcall_why why)
+{
+	struct queue *q = &queues[vcore];
+
+	*link_of(u) = NULL;
+	up_lock_take(&q->lock);
+	if (q->tail)
+		*link_of(q->tail) = u;
+	else
+		q->head = u;
+	q->tail = u;
+	up_store_relaxed(&q->len, q->len + 1); /* a hint for thieves; the lock orders the rest */
+	up_lock_drop(&q->lock);
+}
+
+static struct upcall_uthread *take(struct queue *q)
+{
+	struct upcall_uthread *u;
+
+	if (!up_load_relaxed(&q->len))
+		return NULL;
+	up_lock_take(&q->lock);
+	u = q->head;
+	if (u) {
+		q->head = *link_of(u);
+		if (!q->head)
+			q->tail = NULL;
+		up_store_relaxed(&q->len, q->len - 1);
+	}
+	up_lock_drop(&q->lock);
+	return u;
+}
+
+static struct upcall_uthread *fifo_pick(unsigned vcore)
+{
+	struct upcall_uthread *u = take(&queues[vcore]);
+	unsigned i;
+
+	for (i = 1; !u && i < nr_queues; i++)
+		u = take(&queues[(vcore + i) % nr_queues]);
+	return u;
+}
+
+const struct upcall_sched_ops upcall_sched_fifo = {
+	.size = sizeof(struct upcall_sched_ops),
+	.name = "fifo",
+	.init = fifo_init,
+	.fini = fifo_fini,
+	.ready = fifo_ready,
+	.pick = fifo_pick,
+};

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Announced calls.  On the way in one store says that a call is under way: whoever finds the
+ * activation asleep knows the class of its block, and no signal of ours is sent into it.  On the
+ * way out one compare-and-swap settles whether the vcore is still ours; if it is not, the uthread
+ * goes back to the scheduler before it runs another instruction of the program's.
+ */
+#include "user/uthread.h"
+
+#include <errno.h>
+
+#include "base/atomic.h"
+#include "base/bits.h"
+#include "base/clock.h"
+#include "base/inject.h"
+#include "base/mutant.h"
+#include "base/syscall.h"
+
+/* A new sequence number: a watcher that looked while we slept comes too late.  False: replaced. */
+static inline bool still_ours(void)
+{
+	uint64_t run = up_gs_run();
+
+	return up_run_state(run) == UP_RUN_UTHREAD && up_gs_run_cas(run, run + UP_RUN_SEQ) == run;
+}
+
+static UP_NOINLINE void go_home(void)
+{
+	struct up_uthread *u = up_gs_uthread();
+
+	u->kind = UP_CTX_COOP;
+	up_arch_park_own(&u->sp, UP_OWN_REJOIN);
+}
+
+static UP_NOINLINE void give_way(void)
+{
+	upcall_yield();
+}
+
+static inline void call_enter(void)
+{
+	up_gs_call_set(UP_CLASS_ANNOUNCED + 1);
+}
+
+static inline void call_leave(void)
+{
+	uint32_t due;
+
+	if (UP_UNLIKELY(!still_ours()) && !UP_MUT(call_exit_unchecked)) {
+		UP_INJECT(call_replaced);
+		go_home(); /* publishing clears the mark; we come back on a vcore */
+		return;
+	}
+	due = up_gs_due() | up_gs_pending();
+	up_gs_call_set(0);
+	if (UP_UNLIKELY(due))
+		give_way();
+}
+
+static inline bool announced(void)
+{
+	return up_arch_get_gs() && up_run_state(up_gs_run()) != UP_RUN_VCORE &&
+	       up_run_state(up_gs_run()) != UP_RUN_IDLE;
+}
+
+long upcall_syscall(long nr, long a, long b, long c, long d, long e, long f)
+{
+	long r;
+
+	if (UP_UNLIKELY(!announced()))
+		return up_syscall6(nr, a, b, c, d, e, f);
+	call_enter();
+	r = up_syscall6(nr, a, b, c, d, e, f);
+	call_leave();
+	return r;
+}
+
+/* Asynchronous signals of the program's own do not come to activations: an EINTR here is from a
+ * notification that was under way when the call began. */
+static long restarted(long nr, long a, long b, long c, long d, long e, long f)
+{
+	long r;
+
+	do
+		r = upcall_syscall(nr, a, b, c, d, e, f);
+	while (r == -EINTR && up_self());
+	return r;
+}
+
+ssize_t upcall_read(int fd, void *buf, size_t sz)
+{
+	return restarted(SYS_read, fd, (long)buf, (long)sz, 0, 0, 0);
+}
+
+ssize_t upcall_write(int fd, const void *buf, size_t sz)
+{
+	return restarted(SYS_write, fd, (long)buf, (long)sz, 0, 0, 0);
+}
+
+ssize_t upcall_recv(int fd, void *buf, size_t sz, int flags)
+{
+	return restarted(SYS_recvfrom, fd, (long)buf, (long)sz, flags, 0, 0);
+}
+
+ssize_t upcall_send(int fd, const void *buf, size_t sz, int flags)
+{
+	return restarted(SYS_sendto, fd, (long)buf, (long)sz, flags, 0, 0);
+}
+
+int upcall_accept4(int fd, struct sockaddr *addr, socklen_t *addr_sz, int flags)
+{
+	return (int)restarted(SYS_accept4, fd, (long)addr, (long)addr_sz, flags, 0, 0);
+}
+
+int upcall_connect(int fd, const struct sockaddr *addr, socklen_t addr_sz)
+{
+	int r = (int)upcall_syscall(SYS_connect, fd, (long)addr, (long)addr_sz, 0, 0, 0), err = 0;
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+	socklen_t err_sz = sizeof(err);
+
+	if (r != -EINTR || !up_self())
+		return r;
+	/* It goes on without us: connect(2) says to wait for the socket, then to ask it. */
+	r = upcall_poll(&p, 1, -1);
+	if (r < 0)
+		return r;
+	getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &err_sz);
+	return -err;
+}
+
+int upcall_poll(struct pollfd *fds, nfds_t nr, int64_t timeout_ns)
+{
+	uint64_t until = up_now_ns() + (uint64_t)UP_MAX(timeout_ns, INT64_C(0)), now;
+	struct timespec ts = up_ns_timespec((uint64_t)UP_MAX(timeout_ns, INT64_C(0)));
+	long r;
+
+	for (;;) {
+		r = upcall_syscall(SYS_ppoll, (long)fds, (long)nr,
+				   timeout_ns < 0 ? 0 : (long)&ts, 0, 0, 0);
+		if (r != -EINTR || !up_self())
+			return (int)r;
+		now = up_now_ns();
+		ts = up_ns_timespec(until > now ? until - now : 0);
+	}
+}
+
+int upcall_sleep_ns(uint64_t ns)
+{
+	struct timespec until = up_ns_timespec(up_now_ns() + ns);
+	long r;
+
+	do /* absolute: what interrupts it costs it no time */
+		r = upcall_syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 1 /* TIMER_ABSTIME */,
+				   (long)&until, 0, 0, 0);
+	while (r == -EINTR);
+	return (int)r;
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What every uthread is doing, written to a descriptor with raw writes alone: from a signal
+ * handler, a watchdog, or a debugger's hand.  It takes no lock: what moves meanwhile is shown
+ * blurred, and the walk is bounded by the number of uthreads.
+ */
+#include "user/uthread.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/atomic.h"
+#include "base/syscall.h"
+
+struct out {
+	int fd;
+	int err;
+	size_t n;
+	char buf[512];
+};
+
+static void flush(struct out *o)
+{
+	long r;
+
+	if (o->n && !o->err) {
+		r = up_syscall3(SYS_write, o->fd, o->buf, o->n);
+		if (r < 0)
+			o->err = (int)r;
+	}
+	o->n = 0;
+}
+
+static void put(struct out *o, const char *s)
+{
+	while (*s) {
+		if (o->n == sizeof(o->buf))
+			flush(o);
+		o->buf[o->n++] = *s++;
+	}
+}
+
+static void put_num(struct out *o, const char *label, uint64_t n)
+{
+	char num[24], *p = num + sizeof(num) - 1;
+
+	*p = 0;
+	do
+		*--p = (char)('0' + n % 10);
+	while (n /= 10);
+	put(o, label);
+	put(o, p);
+}
+
+static void put_hex(struct out *o, const char *label, uint64_t n)
+{
+	char num[24], *p = num + sizeof(num) - 1;
+
+	*p = 0;
+	do
+		*--p = "0123456789abcdef"[n % 16];
+	while (n /= 16);
+	put(o, label);
+	put(o, p);
+}
+
+static const char *state_name(uint32_t state)
+{
+	static const char *const names[] = { "new",	"running",   "ready",
+					     "waiting", "in-kernel", "done" };
+
+	return state < sizeof(names) / sizeof(names[0]) ? names[state] : "?";
+}
+
+static void put_uthread(struct out *o, const struct up_uthread *u)
+{
+	put_num(o, "uthread ", u->id);
+	put(o, " ");
+	put(o, u->name[0] ? u->name : "-");
+	put(o, " ");
+	put(o, state_name(u->state));
+	put_num(o, " act ", u->last_act == UPABI_NONE ? 0 : u->last_act);
+	if (u->kind == UP_CTX_FRAME && u->frame)
+		put_hex(o, " preempted at 0x", up_frame_pc(u->frame));
+	put_hex(o, " fn 0x", (uintptr_t)u->fn);
+	put(o, "\n");
+}
+
+static void put_act(struct out *o, struct up_act *a)
+{
+	static const char *const states[] = { "idle", "vcore", "uthread", "?", "stolen",
+					      "?",    "?",     "?" };
+	struct up_uthread *u = up_load_relaxed(&a->gs.uthread);
+	char look[100];
+	long n = up_syscall4(SYS_pread64, a->syscall_fd, look, sizeof(look) - 1, 0);
+
+	put_num(o, "activation ", a->num);
+	put_num(o, " task ", (unsigned)a->tid);
+	put(o, " ");
+	put(o, states[up_run_state(up_load_relaxed(&a->gs.run))]);
+	put_num(o, " vcore ", a->vcore);
+	put_num(o, " kern-state ", up_rt.port->amap[a->num].state);
+	put_num(o, " section ", a->gs.cs_depth);
+	put_num(o, " call ", a->gs.call);
+	put_num(o, " starts ", up_rt.port->amap[a->num].starts);
+	put_num(o, "/", a->starts_seen);
+	put_num(o, " takeover ", a->takeover);
+	if (u)
+		put_num(o, " uthread ", u->id);
+	put(o, " linux: ");
+	look[n > 0 ? n : 0] = 0;
+	put(o, look);
+	if (n <= 0)
+		put(o, "\n");
+}
+
+static void put_vcore(struct out *o, uint32_t v)
+{
+	const struct upabi_vcoremap *m = &up_rt.port->vmap[v];
+	const struct upabi_vcoredata *d = &up_rt.port->vc[v];
+
+	put_num(o, "vcore ", v);
+	put_num(o, " online ", m->valid);
+	put_num(o, " core ", m->pcore == UPABI_NONE ? 0 : m->pcore);
+	put_num(o, " act ", m->act == UPABI_NONE ? 9999 : m->act);
+	put_num(o, " standby ", m->standby == UPABI_NONE ? 9999 : m->standby);
+	put_num(o, " flags ", m->flags);
+	put_num(o, " disabled ", d->notif_disabled);
+	put_num(o, " pending ", d->notif_pending);
+	put_num(o, " ring ", d->ring_tail - d->ring_head);
+	put_num(o, " watcher-parked ", up_host.watch[v].parked);
+	put_num(o, " idle ", up_rt.vcores[v].idle);
+	put(o, "\n");
+}
+
+int upcall_dump(int fd)
+{
+	struct out o = { .fd = fd };
+	struct up_list *l;
+	uint64_t left;
+	uint32_t i;
+
+	if (!up_rt.started)
+		return -ENOTCONN;
+	put_num(&o, "process state ", up_rt.port->info->state);
+	put_num(&o, " vcores ", up_rt.port->info->num_vcores);
+	put_num(&o, " target ", up_rt.target);
+	put_num(&o, " uthreads ", up_rt.nr_live);
+	put(&o, "\n");
+	for (i = 0; i < up_rt.max_vcores; i++)
+		put_vcore(&o, i);
+	for (i = 0; i < up_load_relaxed(&up_host.nr_acts); i++)
+		if (up_act_get(i))
+			put_act(&o, up_act_get(i));
+	left = up_rt.nr_live;
+	for (l = up_rt.all.next; l && l != &up_rt.all && left--; l = l->next)
+		put_uthread(&o, up_container_of(l, struct up_uthread, all));
+	flush(&o);
+	return o.err;
+}

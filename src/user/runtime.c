@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Starting and stopping: the process's way from single-core to many-core and back.
+ *
+ * The first thread's context becomes uthread 0.  The thread itself stays behind, on a stack and a
+ * TLS block of its own, and receives the signals sent to the process: Linux prefers it, and
+ * activations keep asynchronous signals blocked.
+ */
+#include "user/uthread.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/atomic.h"
+#include "base/bits.h"
+#include "base/clock.h"
+#include "base/futex.h"
+#include "base/syscall.h"
+#include "user/tls.h"
+
+#define DEFAULT_ACTS 4096u
+#define DEFAULT_SLICE_NS (10 * UP_NSEC_PER_MSEC)
+#define DEFAULT_GRACE_NS UP_NSEC_PER_MSEC
+#define DEFAULT_STACK_SZ (256u << 10)
+#define RECEIVER_STACK_SZ (256u << 10)
+
+/* The first thread, while uthread 0 is elsewhere. */
+static struct {
+	struct up_gs gs; /* stands in for an activation's while stacks are changed */
+	struct up_stack stack;
+	uintptr_t fs;
+	uint32_t home; /* futex: uthread 0 wants its thread back */
+	uint32_t wanted;
+	uint64_t mask;
+	int start_error;
+} receiver;
+
+static int check_opts(const struct upcall_opts *o)
+{
+	if (!o)
+		return 0;
+	if (o->size != sizeof(*o) || o->signo < 0 || o->signo > 64 || o->vcores > 65536 ||
+	    o->max_acts > (1u << 22) || (o->stack_sz && o->stack_sz < upcall_min_stack()) ||
+	    (o->slice_ns && o->slice_ns < 10 * UP_NSEC_PER_USEC))
+		return -EINVAL;
+	if (o->sched && (o->sched->size != sizeof(*o->sched) || !o->sched->ready || !o->sched->pick))
+		return -EINVAL;
+	return 0;
+}
+
+static void fill_host_cfg(const struct upcall_opts *o, struct up_host_cfg *cfg)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_CONF);
+
+	memset(cfg, 0, sizeof(*cfg));
+	cfg->max_vcores = UP_MAX(o && o->vcores ? o->vcores : 1, (uint32_t)UP_MAX(cpus, 1L));
+	cfg->max_acts = o && o->max_acts ? o->max_acts : DEFAULT_ACTS;
+	cfg->slice_ns = o && o->slice_ns ? o->slice_ns : DEFAULT_SLICE_NS;
+	if (o && o->no_slice)
+		cfg->slice_ns = 0;
+	cfg->grace_ns = o && o->grace_ns ? o->grace_ns : DEFAULT_GRACE_NS;
+	cfg->signo = o && o->signo ? o->signo : SIGURG;
+	cfg->hooks = (struct up_host_hooks){ .vc_stack = up_vcore_stack,
+					     .vc_entry = up_vcore_entry,
+					     .publish = up_vcore_publish,
+					     .leave = up_vcore_leave };
+}
+
+static int init_tls(const struct upcall_opts *o)
+{
+	int r;
+
+	up_rt.own_tls = false;
+	if (o && o->shared_tls)
+		return 0;
+	r = up_tls_probe();
+	up_rt.own_tls = !r;
+	return r == -ENOTSUP ? 0 : r;
+}
+
+static void undo(void)
+{
+	if (up_rt.sched.fini)
+		up_rt.sched.fini();
+	up_vcore_fini();
+	if (receiver.fs)
+		up_tls_destroy(receiver.fs);
+	if (receiver.stack.map_sz)
+		up_stack_put(&receiver.stack);
+	up_stack_drain();
+	memset(&up_rt, 0, sizeof(up_rt));
+	memset(&receiver, 0, sizeof(receiver));
+}
+
+static int make_receiver(void)
+{
+	int r = up_stack_get(RECEIVER_STACK_SZ, &receiver.stack);
+
+	if (!r && up_rt.own_tls)
+		r = up_tls_create(receiver.stack.lo, receiver.stack.sz, (uint32_t)getpid(),
+				  &receiver.fs);
+	receiver.gs.self = &receiver.gs;
+	receiver.gs.vc_stack = (char *)receiver.stack.lo + receiver.stack.sz - 128;
+	receiver.gs.fs = up_arch_fsgsbase ? (receiver.fs ? receiver.fs : up_arch_get_fs()) : 0;
+	return r;
+}
+
+static int prepare(const struct upcall_opts *o, struct up_host_cfg *cfg)
+{
+	int r;
+
+	memset(&up_rt, 0, sizeof(up_rt));
+	up_list_init(&up_rt.all);
+	up_rt.stack_sz = o && o->stack_sz ? o->stack_sz : DEFAULT_STACK_SZ;
+	up_rt.sched = o && o->sched ? *o->sched : upcall_sched_fifo;
+	fill_host_cfg(o, cfg);
+	up_arch_init(up_vcore_again, up_critical_give_way);
+	r = init_tls(o);
+	if (!r)
+		r = up_vcore_init(cfg->max_vcores);
+	if (!r && up_rt.sched.init)
+		r = up_rt.sched.init(cfg->max_vcores);
+	if (!r)
+		r = make_receiver();
+	return r;
+}
+
+/* On the receiver's stack, with its TLS: uthread 0 is whole, in memory, from here on. */
+static void receive(void *arg)
+{
+	struct up_port *port = up_rt.port;
+	uint64_t call_arg[5] = { 0 };
+	uint32_t slot;
+
+	if (!up_arch_fsgsbase && receiver.fs)
+		up_arch_set_fs(receiver.fs);
+	up_arch_set_gs(0);
+	up_store_release(&port->vc[0].uthread_ctx, (uint64_t)(uintptr_t)up_rt.main);
+	up_store_relaxed(&port->data->res[UPABI_RES_CORES].wanted, receiver.wanted);
+	slot = up_port_outside_get(port);
+	receiver.start_error = up_port_call(port, slot, UPABI_OP_REQUEST, call_arg, NULL);
+	up_port_outside_put(port, slot);
+	/* acquire: pairs with go_home()'s release: uthread 0's context is saved */
+	while (!up_load_acquire(&receiver.home))
+		up_futex_wait_private(&receiver.home, 0, UP_FUTEX_FOREVER);
+	receiver.gs.own_sp = up_rt.main->sp;
+	receiver.gs.fs = up_arch_fsgsbase ? up_rt.main->fs : 0;
+	if (!up_arch_fsgsbase)
+		up_arch_set_fs(up_rt.main->fs);
+	up_arch_set_gs((uintptr_t)&receiver.gs);
+	up_arch_to_own(0);
+}
+
+/* Comes back as uthread 0. */
+static void part_from_thread(void)
+{
+	struct up_uthread *u = up_rt.main;
+
+	u->kind = UP_CTX_COOP;
+	up_rseq_leave();
+	up_arch_set_gs((uintptr_t)&receiver.gs);
+	up_arch_park(&u->sp, receive, NULL);
+}
+
+int upcall_start(const struct upcall_opts *opts)
+{
+	struct up_host_cfg cfg;
+	uint32_t cores;
+	int r;
+
+	if (up_rt.started)
+		return -EALREADY;
+	r = check_opts(opts);
+	if (r)
+		return r;
+	if (up_syscall0(SYS_gettid) != up_syscall0(SYS_getpid))
+		return -EPERM;
+	r = prepare(opts, &cfg);
+	if (!r)
+		r = up_host_start(&cfg);
+	if (!r) {
+		up_rt.port = up_host.port;
+		r = up_notify_init(cfg.signo);
+	}
+	if (!r)
+		r = up_fault_init();
+	if (r) {
+		up_host_stop();
+		undo();
+		return r;
+	}
+	cores = up_keeper_cores();
+	up_rt.target = opts && opts->vcores ? opts->vcores : cores;
+	receiver.wanted = up_rt.target;
+	up_uthread_adopt_main(&up_rt.main);
+	up_store_release(&up_rt.started, true);
+	part_from_thread();
+	return 0; /* as uthread 0, on a vcore */
+}
+
+static void go_home(struct upcall_uthread *self, void *arg)
+{
+	((struct up_uthread *)self)->state = UP_U_WAITING;
+	up_store_release(&receiver.home, 1); /* pairs with receive() */
+	up_futex_wake_private(&receiver.home, 1);
+}
+
+int upcall_stop(void)
+{
+	struct up_uthread *u = up_self();
+
+	if (!up_rt.started)
+		return -ENOTCONN;
+	if (!u || !u->is_main)
+		return -EPERM;
+	up_uthread_free_dead();
+	if (up_load_acquire(&up_rt.nr_live) != 1)
+		return -EBUSY;
+	up_sched_call(u, go_home, NULL);
+	/* On the first thread again. */
+	up_arch_set_gs(0);
+	up_store_release(&up_rt.started, false);
+	up_host_stop();
+	up_fault_fini();
+	up_notify_fini();
+	undo();
+	up_rseq_rejoin();
+	return 0;
+}
+
+/* ---- how many cores ---- */
+
+static void to_single(struct upcall_uthread *self, void *arg)
+{
+	/* It stays this vcore's uthread: the loop resumes it when the other cores are back. */
+	((struct up_uthread *)self)->state = UP_U_RUNNING;
+	up_act_self_vc()->gs.uthread = self;
+	up_arch_to_own(UP_OWN_TO_S);
+}
+
+int upcall_request(unsigned wanted, unsigned min)
+{
+	struct upabi_res_request *req;
+	uint64_t arg[5] = { 0 };
+	struct up_uthread *u = up_self();
+	int r;
+
+	if (!up_rt.started)
+		return -ENOTCONN;
+	if (!u)
+		return -EPERM;
+	if (min > wanted || wanted > up_rt.max_vcores)
+		return -EINVAL;
+	req = &up_rt.port->data->res[UPABI_RES_CORES];
+	up_store_relaxed(&req->wanted_min, min);
+	up_store_relaxed(&req->wanted, wanted);
+	up_store_relaxed(&up_rt.target, wanted);
+	if (!wanted) {
+		up_sched_call(u, to_single, NULL);
+		return 0;
+	}
+	up_preempt_disable();
+	r = up_port_call(up_rt.port, up_act_self_vc()->num, UPABI_OP_REQUEST, arg, NULL);
+	up_preempt_enable();
+	return r;
+}
+
+unsigned upcall_nr_vcores(void)
+{
+	return up_rt.started ? up_load_acquire(&up_rt.port->info->num_vcores) : 0;
+}
+
+unsigned upcall_max_vcores(void)
+{
+	return up_rt.started ? up_rt.max_vcores : 0;
+}
+
+int upcall_vcore_id(void)
+{
+	int v;
+
+	if (!up_rt.started || !up_arch_get_gs())
+		return -1;
+	up_preempt_disable();
+	v = (int)up_act_self_vc()->vcore;
+	up_preempt_enable();
+	return v;
+}
+
+int upcall_vcore_cpu(unsigned vcore)
+{
+	const struct upabi_vcoremap *m;
+
+	if (!up_rt.started || vcore >= up_rt.max_vcores)
+		return -1;
+	m = &up_rt.port->vmap[vcore];
+	return up_load_acquire(&m->valid) ? (int)up_load_relaxed(&m->pcore) : -1;
+}
+
+int upcall_preempt(int vcore, uint64_t grace_ns)
+{
+	uint64_t arg[5] = { vcore < 0 ? UPABI_NONE : (uint64_t)vcore, grace_ns };
+	int r;
+
+	if (!up_rt.started)
+		return -ENOTCONN;
+	if (!up_self())
+		return -EPERM;
+	if (vcore < -1 || vcore >= (int)up_rt.max_vcores)
+		return -EINVAL;
+	up_preempt_disable();
+	r = up_port_call(up_rt.port, up_act_self_vc()->num, UPABI_OP_PREEMPT, arg, NULL);
+	up_preempt_enable();
+	return r;
+}
+
+/* ---- what has happened ---- */
+
+static void add_act(struct upcall_stats *st, const struct up_act_stats *a)
+{
+	int c;
+
+	for (c = 0; c < UP_CLASS_NR; c++) {
+		st->unblocked[c] += a->unblocked[c];
+		st->blocked[c] += a->blocked[c];
+	}
+	st->notified += a->notified;
+	st->spurious += a->spurious;
+	st->deferred += a->deferred;
+	st->restarts += a->restarts;
+	st->eintr_left += a->eintr_left;
+	st->behind_ns += a->behind_ns;
+	st->behind_max_ns = UP_MAX(st->behind_max_ns, a->behind_max_ns);
+}
+
+static void add_vcore(struct upcall_stats *st, uint32_t v)
+{
+	const struct up_vcore_stats *s = &up_rt.vcores[v].stats;
+	const struct upabi_vcoremap *m = &up_rt.port->vmap[v];
+
+	st->switches += s->switches;
+	st->migrations += s->migrations;
+	st->preempts += s->preempts;
+	st->events_posted += up_load_relaxed(&m->posted);
+	st->events_overflow += up_load_relaxed(&m->overflow);
+	st->no_standby += up_load_relaxed(&up_host.watch[v].no_standby);
+}
+
+int upcall_get_stats(struct upcall_stats *ret_stats)
+{
+	struct upcall_stats st = { .size = sizeof(st) };
+	uint32_t i;
+
+	if (!up_rt.started)
+		return -ENOTCONN;
+	if (!ret_stats || ret_stats->size != sizeof(st))
+		return -EINVAL;
+	for (i = 0; i < up_load_acquire(&up_host.nr_acts); i++)
+		if (up_act_get(i))
+			add_act(&st, &up_act_get(i)->stats);
+	for (i = 0; i < up_rt.max_vcores; i++)
+		add_vcore(&st, i);
+	st.uthreads_made = up_load_relaxed(&up_rt.nr_made);
+	st.uthreads_live = up_load_relaxed(&up_rt.nr_live);
+	st.backstop = up_load_relaxed(&up_host.backstop_steals);
+	st.activations = up_load_relaxed(&up_host.living);
+	st.activation_error = up_load_relaxed(&up_host.create_errno);
+	st.unguarded_stacks = up_load_relaxed(&up_stack_unguarded);
+	*ret_stats = st;
+	return 0;
+}
+
+/* ---- fork ---- */
+
+/* In the child, on its only thread: the calling uthread goes on as the plain first thread of a
+ * process that has not been started. */
+void up_fork_child(void)
+{
+	up_arch_set_gs(0);
+	up_store_release(&up_rt.started, false);
+	up_host_forget();
+	memset(&up_rt, 0, sizeof(up_rt));
+	memset(&receiver, 0, sizeof(receiver));
+}
