@@ -45,6 +45,7 @@ static void fill_vcore(struct up_effect *eff, const struct up_proc *p, uint32_t 
 	eff->act = act;
 	eff->pcore = vc->pcore;
 	eff->gen = act == UPABI_NONE ? 0 : p->acts[act].gen;
+	eff->arg = act == UPABI_NONE ? 0 : p->acts[act].os_task;
 }
 
 static void fill(struct up_effect *eff, const struct up_eff *e)

@@ -112,7 +112,7 @@ struct up_effect {
 	uint32_t act;
 	uint32_t gen;
 	uint32_t reserved;
-	uint64_t arg;
+	uint64_t arg; /* of an activation: its OS task, as the process named it: not to be trusted */
 };
 
 /* The next effect in order, false when there is none. */
