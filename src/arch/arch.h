@@ -33,6 +33,17 @@ __attribute__((noreturn)) void up_arch_jump_vcore(void (*fn)(void *), void *arg)
 __attribute__((noreturn)) void up_arch_resume_coop(void *sp, uint64_t fs, uint64_t run);
 __attribute__((noreturn)) void up_arch_resume_frame(void *frame, uint64_t fs, uint64_t run);
 
+/* Linux' struct rseq_cs, and the word of a thread's rseq area that points to one. */
+struct up_rseq_cs {
+	uint32_t version, flags;
+	uint64_t start_ip, post_commit_offset, abort_ip;
+} __attribute__((aligned(32)));
+
+/* Where a call comes back to whose activation has been replaced; see switch.S. */
+extern const char up_arch_came_back[];
+extern uint32_t up_arch_home_pid, up_arch_home_signo;
+int up_arch_rseq_probe(struct up_rseq_cs *cs, uint64_t *rseq_cs_word);
+
 /* Lays out a stack whose first resume calls fn(arg); returns the sp to resume. */
 void *up_arch_new_stack(void *top, void (*fn)(void *), void *arg);
 

@@ -53,7 +53,7 @@ long up_act_pin_task(int tid, uint32_t pcore)
 
 void up_act_pin(struct up_act *a, uint32_t pcore)
 {
-	if (up_act_pin_task(a->tid, pcore) >= 0)
+	if (up_act_pin_task((int)a->gs.tid, pcore) >= 0)
 		a->pcore = pcore;
 	else
 		a->pcore = UPABI_NONE; /* the core went meanwhile: the keeper will see that */
@@ -78,11 +78,11 @@ void up_act_unmask(struct up_act *a)
 	a->masked = false;
 }
 
-static int open_task_file(int tid, const char *name)
+static int open_task_file(uint32_t tid, const char *name)
 {
 	char path[64];
 
-	snprintf(path, sizeof(path), "/proc/self/task/%d/%s", tid, name);
+	snprintf(path, sizeof(path), "/proc/self/task/%u/%s", tid, name);
 	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
@@ -104,7 +104,7 @@ static void make_timer(struct up_act *a)
 	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = up_host.signo };
 	struct itimerspec its = { 0 };
 
-	ev._sigev_un._tid = a->tid;
+	ev._sigev_un._tid = (int)a->gs.tid;
 	a->has_timer = timer_create(CLOCK_THREAD_CPUTIME_ID, &ev, &a->timer) == 0;
 	if (a->has_timer && up_host.slice_ns && !up_host.use_slicer) {
 		its.it_interval = its.it_value = up_ns_timespec(up_host.slice_ns);
@@ -124,7 +124,7 @@ static void note_count(uint32_t nr)
 /* Tell the kernel side of this task, and be found by number. */
 static int act_register(struct up_act *a)
 {
-	uint64_t arg[5] = { (uint64_t)a->tid }, num = 0;
+	uint64_t arg[5] = { a->gs.tid }, num = 0;
 	uint32_t slot = up_port_outside_get(up_host.port);
 	int r = up_port_call(up_host.port, slot, UPABI_OP_ACT_ADD, arg, &num);
 
@@ -204,6 +204,7 @@ static void count_behind(struct up_act *a, uint32_t class)
 
 static void rejoin(struct up_act *a)
 {
+	up_home_unset(a);
 	count_behind(a, up_load_acquire(&a->stolen_class));
 	up_host.hooks.publish(a);
 	UP_INJECT(rejoin_published);
@@ -311,15 +312,15 @@ static void *act_main(void *arg)
 	struct up_act *a = arg;
 	uint32_t seen;
 
-	a->tid = (int)up_syscall0(SYS_gettid);
+	a->gs.tid = (uint32_t)up_syscall0(SYS_gettid);
 	a->gs.self = &a->gs;
 	a->own_fs = up_arch_get_fs();
 	a->gs.fs = up_arch_fsgsbase ? a->own_fs : 0;
 	up_arch_set_gs((uintptr_t)a);
 	pthread_setname_np(pthread_self(), "upcall-act");
 	pthread_sigmask(SIG_SETMASK, &up_host.act_mask, NULL);
-	a->syscall_fd = open_task_file(a->tid, "syscall");
-	a->stat_fd = open_task_file(a->tid, "stat");
+	a->syscall_fd = open_task_file(a->gs.tid, "syscall");
+	a->stat_fd = open_task_file(a->gs.tid, "stat");
 	make_timer(a);
 	if (set_altstack(a) < 0 || act_register(a) < 0)
 		goto out;

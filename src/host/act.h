@@ -56,13 +56,14 @@ struct up_act {
 	uint32_t freeze; /* the core is taken even from vcore context */
 	uint32_t slice_due;
 
+	struct up_rseq_cs rseq_cs; /* home.c */
+
 	/* Owner only, or constant once published in up_host.acts. */
 	uint32_t num __attribute__((aligned(64)));
 	uint32_t vcore;
 	uint32_t pcore; /* where it is pinned, UPABI_NONE where it is not */
 	uint32_t starts_seen;
 	uint64_t own_fs;
-	int tid;
 	int syscall_fd; /* /proc/self/task/<tid>/syscall, -1 where there is none */
 	int stat_fd;
 	bool masked; /* asynchronous signals are blocked: the handler was left sideways */
@@ -121,6 +122,7 @@ struct up_host {
 	uint64_t slice_ns; /* 0: none */
 	uint64_t tick_ns;
 	bool use_slicer;
+	bool use_rseq; /* home.c */
 	sigset_t act_mask; /* what an activation blocks in uthread context */
 	uint64_t act_mask_raw;
 	/* The process's own CPU set, which its children are to have; written by the keeper. */
@@ -158,7 +160,7 @@ void up_host_stop(void);
 void up_host_note_affinity(void);
 /* The child of a fork has none of our threads: forget them, keep nothing mapped of theirs. */
 void up_host_forget(void);
-uint64_t up_host_cpu_ns(int tid); /* CPU time of one of our kernel threads */
+uint64_t up_host_cpu_ns(uint32_t tid); /* CPU time of one of our kernel threads */
 
 /* act.c */
 int up_act_spawn(void); /* one more kernel thread; any thread that may block */
@@ -182,6 +184,13 @@ void up_watch_arm(uint32_t vcore); /* vcore context */
 int up_watch_look(uint32_t vcore);
 /* What a task is doing: -EAGAIN on a processor or waiting for one, else its class. */
 int up_task_class(const struct up_act *a);
+int up_task_look(const struct up_act *a, uint64_t *ret_pc);
+
+/* home.c */
+bool up_home_probe(void);
+void up_home_set(struct up_act *a, uint64_t pc);
+void up_home_unset(struct up_act *a);
+void up_home_call(struct up_act *a, int class_of_call);
 
 /* slicer.c */
 int up_slicer_start(uint32_t vcore);

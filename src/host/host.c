@@ -21,12 +21,12 @@
 
 struct up_host up_host;
 
-uint64_t up_host_cpu_ns(int tid)
+uint64_t up_host_cpu_ns(uint32_t tid)
 {
 	struct timespec ts = { 0, 0 };
 
 	/* Linux' encoding of "the CPU clock of that thread" */
-	up_syscall2(SYS_clock_gettime, (int)(~(unsigned)tid << 3 | 6), &ts);
+	up_syscall2(SYS_clock_gettime, (int)(~tid << 3 | 6), &ts);
 	return up_timespec_ns(&ts);
 }
 
@@ -57,7 +57,7 @@ static void eff_notify(void *arg, const struct up_effect *e)
 	if (&a->gs != (struct up_gs *)up_arch_get_gs() && up_task_class(a) >= 0)
 		return;
 	UP_INJECT(eff_notify);
-	up_syscall3(SYS_tgkill, up_host.pid, a->tid, up_host.signo);
+	up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
 }
 
 static void eff_take(void *arg, const struct up_effect *e)
@@ -175,6 +175,9 @@ int up_host_start(const struct up_host_cfg *cfg)
 	up_host.slice_ns = cfg->slice_ns;
 	up_host.tick_ns = kernel_tick_ns();
 	up_host.use_slicer = cfg->slice_ns && cfg->slice_ns < up_host.tick_ns;
+	up_host.use_rseq = up_home_probe();
+	up_arch_home_pid = (uint32_t)up_host.pid;
+	up_arch_home_signo = (uint32_t)up_host.signo;
 	up_host.hooks = cfg->hooks;
 	up_host.acts = map_table(cfg->max_acts * sizeof(*up_host.acts));
 	up_host.watch = map_table(cfg->max_vcores * sizeof(*up_host.watch));

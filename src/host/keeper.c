@@ -65,18 +65,19 @@ static void backstop(uint32_t v)
 	w->last_run = run;
 }
 
-/* An activation whose timer could not be made has nobody else to call it home. */
-static void call_home_untimed(void)
+/* Replaced activations that run and that nothing else has called home: no timer could be made, or the
+ * look that led to the replacement was a moment old. */
+static void call_home_late(void)
 {
 	uint32_t i, nr = up_load_acquire(&up_host.nr_acts);
 	struct up_act *a;
 
 	for (i = 0; i < nr; i++) {
 		a = up_act_get(i);
-		if (a && !a->has_timer &&
+		if (a &&
 		    up_run_state(up_load_acquire(&a->gs.run)) == UP_RUN_STOLEN &&
 		    up_task_class(a) < 0)
-			up_syscall3(SYS_tgkill, up_host.pid, a->tid, up_host.signo);
+			up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
 	}
 }
 
@@ -99,7 +100,7 @@ static void enforce_take(uint32_t v, uint64_t now)
 	if (!a || up_task_class(a) >= 0)
 		return; /* asleep: not on the core; its replacement answers */
 	up_store_relaxed(&a->freeze, 1);
-	up_syscall3(SYS_tgkill, up_host.pid, a->tid, up_host.signo);
+	up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
 }
 
 static void tell_cores(const struct up_capacity *was, const struct up_capacity *is)
@@ -172,7 +173,7 @@ static void look_around(uint64_t now)
 		enforce_take(v, now);
 	}
 	if (up_load_relaxed(&up_host.port->info->blocked))
-		call_home_untimed();
+		call_home_late();
 }
 
 /* How long there is nothing to do, in ns; -1 for ever. */

@@ -39,7 +39,7 @@ static void prod(struct up_act *a)
 	if (up_task_class(a) >= 0)
 		return; /* asleep: it is not on the core, and a signal would break its call */
 	up_store_relaxed(&a->slice_due, 1);
-	up_syscall3(SYS_tgkill, up_host.pid, a->tid, up_host.signo);
+	up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
 }
 
 /* Replaced activations of this core that run behind. */

@@ -35,9 +35,24 @@ static bool is_uninterruptible(const struct up_act *a)
 	return i > 0 && i + 2 < n && buf[i + 2] == 'D';
 }
 
-int up_task_class(const struct up_act *a)
+/* The last field of the line: where the call was made from. */
+static uint64_t last_hex(const char *buf, long n)
 {
-	char buf[128];
+	uint64_t v = 0;
+	long i;
+
+	while (n > 0 && buf[n - 1] == '\n')
+		n--;
+	for (i = n; i > 0 && buf[i - 1] != 'x'; i--)
+		;
+	for (; i > 0 && i < n; i++)
+		v = v << 4 | (uint64_t)(buf[i] <= '9' ? buf[i] - '0' : buf[i] - 'a' + 10);
+	return v;
+}
+
+int up_task_look(const struct up_act *a, uint64_t *ret_pc)
+{
+	char buf[160];
 	long n;
 
 	/* Without /proc a look cannot tell a block from a wait for the processor. */
@@ -46,25 +61,17 @@ int up_task_class(const struct up_act *a)
 	n = up_syscall4(SYS_pread64, a->syscall_fd, buf, sizeof(buf), 0);
 	if (n <= 0 || buf[0] == 'r')
 		return -EAGAIN;
+	*ret_pc = last_hex(buf, n);
 	if (buf[0] == '-')
 		return UP_CLASS_FAULT;
 	return is_uninterruptible(a) ? UP_CLASS_UNINT : UP_CLASS_UNANNOUNCED;
 }
 
-/* So that the activation comes home by itself: it must run no further than its class allows. */
-static void call_home(struct up_act *a, int class)
+int up_task_class(const struct up_act *a)
 {
-	struct itimerspec its = { .it_value = { 0, 1 } };
+	uint64_t pc;
 
-	if (class == UP_CLASS_FAULT || class == UP_CLASS_UNINT) {
-		/* It sleeps uninterruptibly: the signal waits at the way out, and breaks nothing. */
-		if (!UP_MUT(fault_signal_not_queued))
-			up_syscall3(SYS_tgkill, up_host.pid, a->tid, up_host.signo);
-	} else if (class == UP_CLASS_UNANNOUNCED && a->has_timer && !up_host.use_slicer) {
-		if (up_host.slice_ns)
-			its.it_interval = up_ns_timespec(up_host.slice_ns);
-		up_syscall4(SYS_timer_settime, (long)a->timer, 0, &its, 0);
-	}
+	return up_task_look(a, &pc);
 }
 
 static void hand_over(struct up_watch *w, uint32_t v, struct up_act *a, struct up_act *b)
@@ -82,7 +89,7 @@ int up_watch_look(uint32_t v)
 {
 	struct up_watch *w = &up_host.watch[v];
 	struct up_act *a = up_load_acquire(&w->act), *b;
-	uint64_t run, stolen;
+	uint64_t run, stolen, pc = 0;
 	int class;
 
 	if (!a)
@@ -91,7 +98,7 @@ int up_watch_look(uint32_t v)
 	run = up_load_acquire(&a->gs.run);
 	if (up_run_state(run) != UP_RUN_UTHREAD || up_load_relaxed(&w->act) != a)
 		return 0;
-	class = up_task_class(a);
+	class = up_task_look(a, &pc);
 	if (class < 0) {
 		w->false_alarms++;
 		return 0;
@@ -103,18 +110,22 @@ int up_watch_look(uint32_t v)
 	}
 	if (up_load_relaxed(&a->gs.call))
 		class = UP_CLASS_ANNOUNCED;
-	if (class == UP_CLASS_UNANNOUNCED)
-		a->stolen_cpu_ns = up_host_cpu_ns(a->tid);
+	if (class == UP_CLASS_UNANNOUNCED) {
+		a->stolen_cpu_ns = up_host_cpu_ns(a->gs.tid);
+		up_home_set(a, pc);
+	}
 	up_store_relaxed(&a->stolen_class, (uint32_t)class);
 	stolen = run - UP_RUN_UTHREAD + UP_RUN_STOLEN;
 	if (UP_MUT(steal_without_cas))
 		up_store_seq_cst(&a->gs.run, stolen);
 	/* acq_rel: the victim's own exchange or this one comes first, never both */
-	else if (!up_cas_acq_rel(&a->gs.run, &run, stolen))
+	else if (!up_cas_acq_rel(&a->gs.run, &run, stolen)) {
+		up_home_unset(a);
 		return 0;
+	}
 	a->stats.blocked[class]++;
 	UP_INJECT(stolen);
-	call_home(a, class);
+	up_home_call(a, class);
 	hand_over(w, v, a, b);
 	return 1;
 }

@@ -15,6 +15,7 @@
 struct queue {
 	struct up_lock lock;
 	uint32_t len; /* written under the lock, read by thieves without */
+	uint32_t turn; /* owner: whom to look at next */
 	struct upcall_uthread *head, *tail;
 } UP_CACHE_ALIGNED;
 
@@ -76,10 +77,27 @@ static struct upcall_uthread *take(struct queue *q)
 	return u;
 }
 
+/* A turn each, wherever one is queued: now and then a look at one other vcore's queue, and if it
+ * is longer than ours its head goes first. */
+static struct upcall_uthread *level(struct queue *own, unsigned vcore)
+{
+	struct queue *q;
+
+	if (nr_queues < 2)
+		return NULL;
+	q = &queues[own->turn++ % nr_queues];
+	if (up_load_relaxed(&q->len) <= up_load_relaxed(&own->len) + 1)
+		return NULL;
+	return take(q);
+}
+
 static struct upcall_uthread *fifo_pick(unsigned vcore)
 {
-	struct upcall_uthread *u = take(&queues[vcore]);
+	struct upcall_uthread *u = level(&queues[vcore], vcore);
 	unsigned i;
+
+	if (!u)
+		u = take(&queues[vcore]);
 
 	for (i = 1; !u && i < nr_queues; i++)
 		u = take(&queues[(vcore + i) % nr_queues]);

@@ -26,10 +26,8 @@ static inline bool still_ours(void)
 
 static UP_NOINLINE void go_home(void)
 {
-	struct up_uthread *u = up_gs_uthread();
-
-	u->kind = UP_CTX_COOP;
-	up_arch_park_own(&u->sp, UP_OWN_REJOIN);
+	up_go_home(up_gs_uthread());
+	up_gs_call_set(0); /* wherever we are now, no call of ours is under way */
 }
 
 static UP_NOINLINE void give_way(void)
@@ -48,7 +46,7 @@ static inline void call_leave(void)
 
 	if (UP_UNLIKELY(!still_ours()) && !UP_MUT(call_exit_unchecked)) {
 		UP_INJECT(call_replaced);
-		go_home(); /* publishing clears the mark; we come back on a vcore */
+		go_home();
 		return;
 	}
 	due = up_gs_due() | up_gs_pending();

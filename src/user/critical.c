@@ -112,5 +112,5 @@ __attribute__((target("general-regs-only"))) void up_critical_give_way(void)
 	/* Moved between these lines, it prods an activation in vain and has given way already. */
 	a = up_act_self_vc();
 	up_store_relaxed(&a->slice_due, 1);
-	up_syscall3(SYS_tgkill, up_host.pid, a->tid, up_host.signo);
+	up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
 }

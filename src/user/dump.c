@@ -95,7 +95,7 @@ static void put_act(struct out *o, struct up_act *a)
 	long n = up_syscall4(SYS_pread64, a->syscall_fd, look, sizeof(look) - 1, 0);
 
 	put_num(o, "activation ", a->num);
-	put_num(o, " task ", (unsigned)a->tid);
+	put_num(o, " task ", a->gs.tid);
 	put(o, " ");
 	put(o, states[up_run_state(up_load_relaxed(&a->gs.run))]);
 	put_num(o, " vcore ", a->vcore);

@@ -107,6 +107,8 @@ static void on_notify(int sig, siginfo_t *si, void *ucv)
 			if (up_run_state(run) != UP_RUN_STOLEN)
 				return;
 		}
+		/* Not to be interrupted any more: the uthread is no longer ours to save. */
+		up_store_relaxed(&a->gs.run, run & ~(uint64_t)UP_RUN_MASK);
 		save_frame(a->gs.uthread, uc);
 		a->masked = true;
 		up_arch_to_own(UP_OWN_REJOIN);

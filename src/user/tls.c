@@ -284,9 +284,12 @@ static int prepare_new(uintptr_t fs)
 /* The list comes first: a library that is loaded meanwhile is initialised here by libc or by us. */
 static int prepare_used(uintptr_t fs)
 {
-	if (block_of(fs)->bare || has_dynamic(fs)) {
-		int err = drop_dynamic(fs);
+	int err = UP_MUT(tls_modules_not_refreshed) ? 0 : up_tls_refresh_modules();
 
+	if (err)
+		return err;
+	if (block_of(fs)->bare || has_dynamic(fs)) {
+		err = drop_dynamic(fs);
 		if (err)
 			return err;
 	}

@@ -43,9 +43,12 @@ void up_tls_destroy(uintptr_t fs);
  * then of keys in at most PTHREAD_DESTRUCTOR_ITERATIONS rounds, then libc's own leftovers. */
 void up_tls_run_dtors(void);
 
-/* After a dlopen or dlclose: a block made from now on starts with the images of what is loaded. (libc
- * itself initialises the blocks that exist, before the library's constructors run.) any_map: a
- * dlmopen() handle whose namespace is to be included, or NULL. 0 or -ENOMEM. */
+/*
+ * Looks at what is loaded now, so that a used block starts with the images of that. up_tls_create()
+ * does so by itself when something came or went; only a namespace made by dlmopen() must be shown to
+ * it: any_map is then the handle, else NULL. (libc itself initialises the blocks that exist, before
+ * a library's constructors run.) 0 or -ENOMEM.
+ */
 int up_tls_sync_modules(void *any_map);
 
 /* In the child of a fork, on its only thread: every block but keep (0: all) is free again. */

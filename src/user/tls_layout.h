@@ -70,6 +70,8 @@ struct up_tls_layout {
 	/* The threads that bring their own stack, and the lock of that list. */
 	struct up_list *threads;
 	uint32_t *threads_lock;
+	/* Counts loads and unloads of modules with thread-local storage; NULL: nobody knows. */
+	size_t *generation;
 };
 
 extern struct up_tls_layout up_tls_layout;
@@ -77,6 +79,9 @@ extern struct up_tls_layout up_tls_layout;
 /* libc's list is a struct up_list in all but name; its lock is 0, 1, or 2 with waiters. */
 void up_tls_threads_lock(void);
 void up_tls_threads_unlock(void);
+
+/* Looks at the modules anew if any came or went since the last look. 0 or -ENOMEM. */
+int up_tls_refresh_modules(void);
 
 /* Writes the initial images of every module but libc into the static blocks of the thread fs. */
 void up_tls_init_modules(uintptr_t fs);

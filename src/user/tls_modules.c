@@ -46,6 +46,7 @@ struct walk {
 };
 
 static struct table *current;
+static size_t current_generation;
 
 static void add(struct walk *w, const struct module *m, const void *image)
 {
@@ -211,6 +212,24 @@ int up_tls_sync_modules(void *any_map)
 		/* release: the table is complete for whoever sees it. Failing, look again. */
 	} while (!up_cas_acq_rel(&current, &old, table));
 	return 0;
+}
+
+int up_tls_refresh_modules(void)
+{
+	size_t generation;
+	int err;
+
+	if (!up_tls_layout.generation)
+		return 0;
+	/* acquire: what libc did before it counted is there; a load that is under way counts again */
+	generation = up_load_acquire(up_tls_layout.generation);
+	if (generation == up_load_acquire(&current_generation)) /* pairs with the release below */
+		return 0;
+	err = up_tls_sync_modules(NULL);
+	/* release: the table is in place for whoever finds the count */
+	if (!err)
+		up_store_release(&current_generation, generation);
+	return err;
 }
 
 void up_tls_init_modules(uintptr_t fs)

@@ -270,7 +270,7 @@ static int find_libc_block(struct up_tls_layout *l)
 	return 0;
 }
 
-static int check_dtv(const struct up_tls_layout *l)
+static int check_dtv(struct up_tls_layout *l)
 {
 	struct link_map *libc = map_of((const void *)l->call_dtors);
 	size_t modid = *(size_t *)((char *)libc + l->map_tls_modid);
@@ -278,6 +278,9 @@ static int check_dtv(const struct up_tls_layout *l)
 	void **dtv = *(void ***)(fs + UP_TCB_DTV);
 	size_t len = (size_t)dtv[-2];
 
+	/* No thread's table can be newer than the newest change. */
+	if (*l->generation < (size_t)dtv[0] || *l->generation > 1000000)
+		l->generation = NULL;
 	if (!modid || len < modid || len > 65536)
 		return MISSING("the table of thread-local blocks has another form");
 	if (dtv[2 * modid] != up_tls_module_at(fs, l->libc_offset) || dtv[2 * modid + 1])
@@ -393,6 +396,8 @@ static int find_threads(struct up_tls_layout *l, struct sample *s, void *stack)
 	l->threads = (struct up_list *)(rtld + offset);
 	/* Behind it: the list of cached stacks, its size, the stack in flight, then the lock. */
 	l->threads_lock = (uint32_t *)(rtld + offset + 16 + 16 + 8 + 8);
+	/* Before it: the list of other threads, a list of scopes, the count of changes. */
+	l->generation = (size_t *)(rtld + offset - 16 - 8 - 8);
 	err = try_lock(l, &h);
 	if (!err && !s->listed)
 		return MISSING("a thread is not in the list of its kind");

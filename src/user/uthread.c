@@ -27,7 +27,7 @@ struct up_runtime up_rt;
 
 bool up_on_act(void)
 {
-	return up_arch_get_gs() != 0 && up_gs_run() != UP_RUN_IDLE;
+	return up_arch_get_gs() != 0 && up_run_state(up_gs_run()) != UP_RUN_IDLE;
 }
 
 struct up_uthread *up_self(void)
@@ -68,6 +68,26 @@ static bool enter_vcore(void)
 	}
 }
 
+/*
+ * Replaced while it was in the kernel, and not called home yet: hand the uthread back, return when
+ * it has been resumed.  The word changes first, by one instruction: a signal before it may take us
+ * home all the same (then there is nothing left to do), none after it touches the uthread.
+ */
+void up_go_home(struct up_uthread *u)
+{
+	uint64_t run = up_gs_run(), was;
+
+	while (up_run_state(run) == UP_RUN_STOLEN) {
+		was = up_gs_run_cas(run, run & ~(uint64_t)UP_RUN_MASK);
+		if (was == run) {
+			u->kind = UP_CTX_COOP;
+			up_arch_park_own(&u->sp, UP_OWN_REJOIN);
+			return;
+		}
+		run = was;
+	}
+}
+
 /* On the transition stack: the uthread is off its own. */
 static void parked(void *arg)
 {
@@ -90,11 +110,8 @@ static void parked(void *arg)
 
 void up_sched_call(struct up_uthread *u, void (*fn)(struct upcall_uthread *, void *), void *arg)
 {
-	while (!enter_vcore()) {
-		/* Replaced while it was in the kernel, and nobody has called it home yet. */
-		u->kind = UP_CTX_COOP;
-		up_arch_park_own(&u->sp, UP_OWN_REJOIN);
-	}
+	while (!enter_vcore())
+		up_go_home(u);
 	u->cb = fn;
 	u->cb_arg = arg;
 	up_arch_park(&u->sp, parked, u);

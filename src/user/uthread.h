@@ -80,8 +80,12 @@ struct up_uthread {
 	siginfo_t fault;
 
 	/* libc_*.c */
-	uint64_t sig_mask;
-	uint64_t sig_pending;
+	uint64_t sig_mask;    /* it writes, others read */
+	uint64_t sig_pending; /* atomic: sent to it alone, not delivered yet */
+	uint64_t sig_wait;    /* atomic: what it waits for in sigwait() and its like */
+	uint32_t sig_word;    /* futex: counts what was sent */
+	struct up_sig_record *sig_records; /* handlers that run on it, newest first */
+	void *exit_value;     /* of pthread_exit() */
 	stack_t altstack;
 };
 
@@ -143,6 +147,9 @@ void up_preempt_enable(void);
 
 /* Uthread context: leave the stack, run fn(self, arg) in vcore context, then schedule. */
 void up_sched_call(struct up_uthread *u, void (*fn)(struct upcall_uthread *, void *), void *arg);
+
+/* Uthread context on a replaced activation: back to a vcore. */
+void up_go_home(struct up_uthread *u);
 
 /* vcore.c */
 int up_vcore_init(uint32_t max_vcores);

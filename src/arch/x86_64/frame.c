@@ -15,6 +15,7 @@
 bool up_arch_fsgsbase;
 void (*up_arch_vcore_again)(void);
 void (*up_arch_way_out)(void);
+uint32_t up_arch_home_pid, up_arch_home_signo;
 
 extern const char up_arch_coop_begin[], up_arch_coop_end[];
 extern const char up_arch_frame_begin[], up_arch_frame_end[];

@@ -30,7 +30,7 @@ struct up_gs {
 	uint32_t cs_depth;
 	uint32_t call;	 /* class of the announced call + 1, 0 for none */
 	uint32_t due;	 /* something waits for the end of the section or call */
-	uint32_t reserved;
+	uint32_t tid;	   /* of the activation's kernel thread */
 };
 
 #define UP_GS_AT(field, off) \
@@ -46,6 +46,7 @@ UP_GS_AT(own_sp, UP_GS_OWN_SP);
 UP_GS_AT(cs_depth, UP_GS_CS_DEPTH);
 UP_GS_AT(call, UP_GS_CALL);
 UP_GS_AT(due, UP_GS_DUE);
+UP_GS_AT(tid, UP_GS_TID);
 #undef UP_GS_AT
 
 #define UP_GS_STR_(x) #x

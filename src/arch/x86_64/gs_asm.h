@@ -18,6 +18,9 @@
 #define UP_GS_CS_DEPTH 72
 #define UP_GS_CALL 76
 #define UP_GS_DUE 80
+#define UP_GS_TID 84
+
+#define UP_RSEQ_SIGNATURE 0x53053053 /* the one that glibc registers with */
 
 /* The low bits of the hand-over word.  The rest counts entries into uthread context, so that a
  * watcher that looked at an earlier stay cannot take a later one. */

@@ -170,8 +170,12 @@ ENDFUNC up_arch_jump_vcore
 	lock cmpxchgq %rcx, %gs:UP_GS_RUN
 	jne	1b
 	jmp	.Lwent_back
-2:
-	movl	$UP_OWN_REJOIN, %edi	/* stolen meanwhile */
+2:					/* stolen meanwhile: nobody may interrupt from here on */
+	movq	%rax, %rcx
+	andq	$~UP_RUN_MASK, %rcx
+	lock cmpxchgq %rcx, %gs:UP_GS_RUN
+	jne	1b
+	movl	$UP_OWN_REJOIN, %edi
 	jmp	.Lto_own
 	.endm
 
@@ -288,5 +292,79 @@ upcall_critical_way_out:
 	ret
 	.cfi_endproc
 	.size	upcall_critical_way_out, . - upcall_critical_way_out
+
+/*
+ * Where Linux sends a uthread that comes back from a system call after its activation was replaced:
+ * the activation's rseq area names the instruction behind the call as a critical section of one byte
+ * (host/home.c), and a task that has been off the processor is moved from there to here before it
+ * runs an instruction of its own.  rcx holds the way back, as after every system call; r11 is dead
+ * and so are the flags.
+ *
+ * Replaced: be interrupted by the notification signal, whose handler hands the uthread back.  Not
+ * replaced: go on.
+ */
+	.p2align 4
+	.long	UP_RSEQ_SIGNATURE
+	.globl	up_arch_came_back
+	.hidden	up_arch_came_back
+	.type	up_arch_came_back, @function
+up_arch_came_back:
+	movq	%gs:UP_GS_RUN, %r11
+	andl	$UP_RUN_MASK, %r11d
+	cmpl	$UP_RUN_STOLEN, %r11d
+	je	1f
+	jmp	*%rcx
+1:
+	leaq	-128(%rsp), %rsp
+	pushq	%rcx
+	pushq	%rax
+	pushq	%rdi
+	pushq	%rsi
+	pushq	%rdx
+	movl	up_arch_home_pid(%rip), %edi
+	movl	%gs:UP_GS_TID, %esi
+	movl	up_arch_home_signo(%rip), %edx
+	movl	$234, %eax			/* tgkill */
+	syscall
+	popq	%rdx
+	popq	%rsi
+	popq	%rdi
+	popq	%rax
+	ret	$128
+	.size	up_arch_came_back, . - up_arch_came_back
+
+/* int up_arch_rseq_probe(struct up_rseq_cs *cs, uint64_t *rseq_cs_word): sleeps for a moment with
+ * the section set behind the call.  1: Linux brought us to the abort address. */
+FUNC up_arch_rseq_probe
+	pushq	%rbx
+	subq	$16, %rsp
+	movq	$0, (%rsp)
+	movq	$100000, 8(%rsp)
+	leaq	2f(%rip), %rax
+	movq	%rax, 8(%rdi)			/* start_ip */
+	leaq	up_arch_rseq_probed(%rip), %rax
+	movq	%rax, 24(%rdi)			/* abort_ip */
+	movq	%rsi, %rbx
+	movq	%rdi, (%rsi)
+	movq	%rsp, %rdi
+	xorl	%esi, %esi
+	movl	$35, %eax			/* nanosleep */
+	syscall
+2:
+	movq	$0, (%rbx)
+	xorl	%eax, %eax
+3:
+	addq	$16, %rsp
+	popq	%rbx
+	ret
+	.long	UP_RSEQ_SIGNATURE
+up_arch_rseq_probed:
+	/* rcx must lead back to where the call would have. */
+	leaq	2b(%rip), %rax
+	cmpq	%rax, %rcx
+	sete	%al
+	movzbl	%al, %eax
+	jmp	3b
+ENDFUNC up_arch_rseq_probe
 
 	.section .note.GNU-stack, "", @progbits

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Calling a replaced activation home from a call that nobody announced.  It sleeps interruptibly,
+ * so a signal sent now would break its call; sent later it would find the program running on
+ * beside the vcore.  Three ways, the first that works here:
+ *
+ *   rseq   Linux moves a thread that was off the processor out of a restartable sequence when it
+ *          comes back to user space.  A sequence of one byte, set from outside behind the call in
+ *          which the thread sleeps, makes it come to us instead: no signal, no EINTR, and not one
+ *          instruction of the program's first.  (6.19 and later no longer look after a system call;
+ *          the probe tells.)
+ *   timer  on the thread's own CPU time: it stands still during the sleep, and its signal comes
+ *          with the first tick of the kernel's that finds the thread running.
+ *   slicer looks once a slice (slicer.c).
+ *
+ * Where the sleep is uninterruptible a signal waits for its end anyway, and that is used.
+ */
+#include "host/act.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <sys/rseq.h>
+#include <sys/wait.h>
+
+#include "base/atomic.h"
+#include "base/clock.h"
+#include "base/mutant.h"
+#include "base/syscall.h"
+
+static uint64_t *rseq_cs_word(uint64_t fs)
+{
+	return (uint64_t *)(uintptr_t)(fs + (uint64_t)__rseq_offset + 8);
+}
+
+/* In a child, since a kernel built to debug rseq kills who makes a call inside a sequence. */
+bool up_home_probe(void)
+{
+	int status = 0;
+	long pid;
+
+	if (!__rseq_size)
+		return false;
+	pid = up_syscall5(SYS_clone, 0, 0, 0, 0, 0); /* no exit signal: nobody else hears of it */
+	if (!pid) {
+		struct up_rseq_cs cs = { .post_commit_offset = 1 };
+		int works = up_arch_rseq_probe(&cs, rseq_cs_word(up_arch_get_fs()));
+
+		up_syscall1(SYS_exit_group, works ? 0 : 1);
+	}
+	if (pid < 0)
+		return false;
+	while (up_syscall4(SYS_wait4, pid, &status, __WALL, 0) == -EINTR)
+		;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* Before the hand-over word is taken: the victim may come back at any moment from here on, and
+ * finds out for itself whether it was replaced. */
+void up_home_set(struct up_act *a, uint64_t pc)
+{
+	if (!up_host.use_rseq || !pc || UP_MUT(came_back_not_caught))
+		return;
+	a->rseq_cs.post_commit_offset = 1;
+	a->rseq_cs.abort_ip = (uintptr_t)up_arch_came_back;
+	a->rseq_cs.start_ip = pc;
+	/* release: the kernel, on this core, reads the section through this word */
+	up_store_release(rseq_cs_word(a->own_fs), (uint64_t)(uintptr_t)&a->rseq_cs);
+}
+
+void up_home_unset(struct up_act *a)
+{
+	if (up_host.use_rseq)
+		up_store_relaxed(rseq_cs_word(a->own_fs), 0);
+}
+
+void up_home_call(struct up_act *a, int class)
+{
+	struct itimerspec its = { .it_value = { 0, 1 } };
+
+	if (class == UP_CLASS_FAULT || class == UP_CLASS_UNINT) {
+		/* It sleeps uninterruptibly: the signal waits at the way out, and breaks nothing. */
+		if (!UP_MUT(fault_signal_not_queued))
+			up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
+	} else if (class == UP_CLASS_UNANNOUNCED && a->has_timer && !up_host.use_slicer &&
+		   !up_host.use_rseq) {
+		if (up_host.slice_ns)
+			its.it_interval = up_ns_timespec(up_host.slice_ns);
+		up_syscall4(SYS_timer_settime, (long)a->timer, 0, &its, 0);
+	}
+}
