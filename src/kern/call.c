@@ -132,6 +132,8 @@ int up_call(struct up_proc *p, uint32_t slot, const struct upabi_call *c, uint64
 	else {
 		hear(p, slot, c->op);
 		ret = dispatch(p, slot, c->op, arg, now, &val);
+		if (p->nr_lack && p->nr_free)
+			up_act_fill(p, true);
 	}
 	if (is_illegal(ret)) {
 		p->nr_refused++;

@@ -70,8 +70,7 @@ static const char *check_vcore(const struct up_proc *p, uint32_t v)
 		MUST(!vc->taking && !vc->why && !vc->deadline && !vc->timer.pos,
 		     "an offline vcore is being taken");
 		MUST(!up_eff_queued(&vc->take), "a take of an offline vcore is queued");
-		MUST(vc->act == UPABI_NONE || (p->state == UPABI_RUNNING_S && v == p->s_vcore &&
-					       vc->act == p->s_act),
+		MUST(vc->act == UPABI_NONE || (v == p->s_vcore && vc->act == p->s_act),
 		     "an offline vcore has an activation");
 		return NULL;
 	}
@@ -180,7 +179,7 @@ static const char *check_info(const struct up_proc *p)
 	return NULL;
 }
 
-static const char *check_proc(const struct up_proc *p)
+const char *up_check_proc(const struct up_proc *p)
 {
 	const char *bad = check_vcores(p);
 
@@ -236,7 +235,7 @@ const char *up_kern_check(const struct up_kern *k)
 	up_list_for_each_entry (p, &k->procs, link) {
 		if (bad)
 			return bad;
-		bad = check_proc(p);
+		bad = up_check_proc(p);
 		online += p->nr_online;
 	}
 	if (!bad && online != k->in_use)

@@ -57,6 +57,7 @@ static void fill(struct up_effect *eff, const struct up_eff *e)
 	case UP_EFF_START:
 		eff->vcore = e->nr;
 		fill_vcore(eff, p, vc->act);
+		eff->starts = p->acts[vc->act].starts;
 		eff->id = make_id(p, vc->start_serial, e->nr, UP_EFFK_START);
 		break;
 	case UP_EFF_TAKE:
@@ -143,7 +144,10 @@ static void start_failed(struct up_proc *p, uint32_t vcore, int status, uint64_t
 		return;
 	}
 	vc->starting = false;
-	up_preempt_finish(p, vcore, status == -ESRCH ? UP_TOOK_GONE : UP_TOOK_UTHREAD, now);
+	if (status == -ESRCH)
+		up_preempt_finish(p, vcore, UP_TOOK_GONE, now);
+	else
+		up_preempt_finish(p, vcore, vc->thawed ? UP_TOOK_VCORE : UP_TOOK_UTHREAD, now);
 }
 
 static int done_start(struct up_proc *p, uint32_t vcore, uint32_t serial, int status, uint64_t now)

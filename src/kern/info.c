@@ -98,6 +98,8 @@ void up_info_act(struct up_proc *p, uint32_t act)
 	up_store_relaxed(&map->starts, a->starts);
 	up_store_relaxed(&map->gen, a->gen);
 	up_store_relaxed(&map->vcore, a->vcore);
+	up_store_relaxed(&p->info->blocked, p->nr_blocked);
+	up_store_relaxed(&p->info->pooled, p->nr_pooled);
 	up_store_release(&map->state, a->state);
 }
 
@@ -108,8 +110,6 @@ void up_info_counts(struct up_proc *p)
 
 	up_store_relaxed(&info->s_vcore, p->s_vcore);
 	up_store_relaxed(&info->nr_events, p->nr_events);
-	up_store_relaxed(&info->blocked, p->nr_blocked);
-	up_store_relaxed(&info->pooled, p->nr_pooled);
 	up_store_relaxed(&info->nr_blocked, p->nr_blocks);
 	up_store_relaxed(&info->nr_unblocked, p->nr_unblocks);
 	up_store_relaxed(&info->nr_preempts, p->nr_preempts);

@@ -26,12 +26,14 @@ struct up_proc; /* one process on it */
 
 struct up_kern_cfg {
 	uint32_t max_pcores;
-	uint64_t grace_ns;   /* warning before a core is taken for somebody else's sake */
-	uint64_t quantum_ns; /* how long a process keeps cores that a starved one waits for; 0 never */
+	uint64_t grace_ns; /* warning before a core is taken for somebody else's sake */
+	uint64_t
+		quantum_ns; /* how long a process keeps cores that a starved one waits for; 0 never */
 	void *(*alloc)(void *arg, size_t sz); /* zeroed, or NULL */
 	void (*free)(void *arg, void *p, size_t sz);
 	void *alloc_arg;
-	uint64_t memory_sz; /* bytes that processes may be granted in all; 0: none are ours to grant */
+	uint64_t
+		memory_sz; /* bytes that processes may be granted in all; 0: none are ours to grant */
 };
 
 int up_kern_create(const struct up_kern_cfg *cfg, struct up_kern **ret_kern);
@@ -90,7 +92,8 @@ uint64_t up_kern_deadline(const struct up_kern *k);
 
 enum up_effect_op {
 	UP_EFF_NONE = 0,
-	UP_EFF_START,	 /* release `act` (of generation `gen`) into `vcore` on `pcore` */
+	UP_EFF_START,	 /* release `act` (of generation `gen`) into `vcore` on `pcore`; when its
+			  * actmap.starts is not `starts` any more, this is out of date */
 	UP_EFF_NOTIFY,	 /* interrupt `act`, which runs `vcore`, if its notifications are open */
 	UP_EFF_TAKE,	 /* make `act` leave `pcore`, by force if need be */
 	UP_EFF_ACK,	 /* wake the thread that waits for the answer in slot `act` */
@@ -111,8 +114,9 @@ struct up_effect {
 	uint32_t pcore;
 	uint32_t act;
 	uint32_t gen;
-	uint32_t reserved;
-	uint64_t arg; /* of an activation: its OS task, as the process named it: not to be trusted */
+	uint32_t starts;
+	uint64_t
+		arg; /* of an activation: its OS task, as the process named it: not to be trusted */
 };
 
 /* The next effect in order, false when there is none. */

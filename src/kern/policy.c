@@ -25,7 +25,7 @@ static uint32_t demand_of(const struct up_proc *p)
 	if ((p->state != UPABI_RUNNABLE_M && p->state != UPABI_RUNNING_M) || p->parking)
 		return 0;
 	if (p->hold || p->no_act || p->mem_short) /* it could not use more now */
-		return p->mem_short ? 0 : p->nr_online;
+		return p->nr_online;
 	return wanted ? (uint32_t)wanted : 1;
 }
 

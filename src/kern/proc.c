@@ -352,7 +352,9 @@ static void forget_parts(struct up_proc *p)
 static void bury(struct up_proc *p, uint64_t now)
 {
 	up_proc_set_state(p, UPABI_DYING_ABORT);
-	p->s_act = UPABI_NONE;
+	if (p->s_act != UPABI_NONE)
+		p->vcores[p->s_vcore].act = p->s_act = UPABI_NONE;
+	p->vcores[p->s_vcore].starting = false;
 	forget_parts(p);
 	for (uint32_t a = 0; a < p->max_acts; a++)
 		up_eff_cancel(&p->acts[a].drop);
@@ -412,6 +414,7 @@ void up_proc_free(struct up_proc *p)
 void up_proc_lost_vcore(struct up_proc *p, bool gave_up, uint64_t now)
 {
 	up_policy_touch(p);
+	up_act_fill(p, true);
 	if (p->nr_online)
 		return;
 	if (p->state == UPABI_DYING) {

@@ -100,6 +100,12 @@ static void become_many(struct up_proc *p, uint32_t slot, uint64_t now)
 	}
 }
 
+/* Is the caller the single context?  A thread that is no activation may be. */
+static bool is_single(const struct up_proc *p, uint32_t slot)
+{
+	return p->s_act == UPABI_NONE ? slot >= p->max_acts : slot == p->s_act;
+}
+
 /* ret_val: 1 when this made the process many-core: the calling context is to park. */
 int up_resource_request(struct up_proc *p, uint32_t slot, uint64_t now, uint64_t *ret_val)
 {
@@ -108,6 +114,8 @@ int up_resource_request(struct up_proc *p, uint32_t slot, uint64_t now, uint64_t
 	read_request(p, UPABI_RES_CORES, &req);
 	if (p->state == UPABI_RUNNING_S && req.wanted && p->nr_online)
 		return -EBUSY; /* the vcores of its many-core days are still leaving */
+	if (p->state == UPABI_RUNNING_S && req.wanted && !is_single(p, slot))
+		return -EPERM; /* it would turn another context into a uthread unasked */
 	request_cores(p, slot);
 	read_request(p, UPABI_RES_MEMORY, &req);
 	p->res[UPABI_RES_MEMORY].min = req.min;

@@ -360,6 +360,9 @@ uint32_t up_policy_target(const struct up_proc *p);
 uint32_t up_policy_min(const struct up_proc *p);
 const char *up_policy_unserved(const struct up_proc *p);
 
+/* check.c */
+const char *up_check_proc(const struct up_proc *p);
+
 /* timer.c */
 void up_timer_set(struct up_kern *k, struct up_timer *t, uint64_t at);
 void up_timer_stop(struct up_kern *k, struct up_timer *t);

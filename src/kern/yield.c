@@ -25,6 +25,8 @@ static int yield_single(struct up_proc *p, uint32_t act, uint64_t nice, uint64_t
 		return -ECANCELED;
 	if (act >= p->max_acts || act != p->s_act)
 		return -EPERM;
+	if (p->nr_online) /* the vcores of its many-core days are still leaving */
+		return -EAGAIN;
 	up_eff_cancel(&vc->notify);
 	vc->act = UPABI_NONE;
 	if (up_event_left(p, p->s_vcore)) {
