@@ -152,7 +152,7 @@ static void attach(struct up_act *a, uint32_t v)
 	struct up_port *port = up_host.port;
 	uint32_t pcore = up_load_acquire(&port->vmap[v].pcore);
 
-	a->vcore = v;
+	up_store_relaxed(&a->vcore, v);
 	set_run(a, UP_RUN_VCORE);
 	if (pcore != a->pcore && pcore != UPABI_NONE)
 		up_act_pin(a, pcore);
@@ -214,6 +214,19 @@ static void rejoin(struct up_act *a)
 	call_self(a, UPABI_OP_UNBLOCKED, a->num, 0);
 }
 
+/* Leaves the vcore, if the kernel side agrees.  Offline first: once the call is answered the vcore
+ * may be somebody else's. */
+static bool leave_core(struct up_act *a, enum upabi_op op, uint64_t arg)
+{
+	struct up_watch *w = &up_host.watch[a->vcore];
+
+	up_store_relaxed(&w->online, 0);
+	if (!call_self(a, op, a->vcore, arg))
+		return true;
+	up_store_relaxed(&w->online, 1);
+	return false;
+}
+
 /* True when the activation is to park. */
 static bool leave(struct up_act *a, uint64_t how)
 {
@@ -224,10 +237,10 @@ static bool leave(struct up_act *a, uint64_t how)
 	case UP_OWN_YIELD:
 	case UP_OWN_NICE:
 		UP_INJECT(leave_yield);
-		return call_self(a, UPABI_OP_YIELD, a->vcore, (how & 7) == UP_OWN_NICE) == 0;
+		return leave_core(a, UPABI_OP_YIELD, (how & 7) == UP_OWN_NICE);
 	case UP_OWN_TAKEN:
 		UP_INJECT(leave_taken);
-		return call_self(a, UPABI_OP_PREEMPTED, a->vcore, 0) == 0;
+		return leave_core(a, UPABI_OP_PREEMPTED, 0);
 	default:
 		return up_host.hooks.leave(a, how);
 	}

@@ -66,6 +66,7 @@ struct up_act {
 	uint64_t own_fs;
 	int syscall_fd; /* /proc/self/task/<tid>/syscall, -1 where there is none */
 	int stat_fd;
+	uint32_t freezable; /* in vcore context, inside code that is not ours */
 	bool masked; /* asynchronous signals are blocked: the handler was left sideways */
 	bool has_timer;
 	bool quit;

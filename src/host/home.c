@@ -13,7 +13,8 @@
  *          with the first tick of the kernel's that finds the thread running.
  *   slicer looks once a slice (slicer.c).
  *
- * Where the sleep is uninterruptible a signal waits for its end anyway, and that is used.
+ * A fault comes back to no call: there a signal is queued, which waits for the end of the sleep since
+ * that is uninterruptible.  Without rseq the same serves uninterruptible sleeps inside calls.
  */
 #include "host/act.h"
 
@@ -77,7 +78,7 @@ void up_home_call(struct up_act *a, int class)
 {
 	struct itimerspec its = { .it_value = { 0, 1 } };
 
-	if (class == UP_CLASS_FAULT || class == UP_CLASS_UNINT) {
+	if (class == UP_CLASS_FAULT || (class == UP_CLASS_UNINT && !up_host.use_rseq)) {
 		/* It sleeps uninterruptibly: the signal waits at the way out, and breaks nothing. */
 		if (!UP_MUT(fault_signal_not_queued))
 			up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);

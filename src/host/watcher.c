@@ -96,8 +96,8 @@ int up_watch_look(uint32_t v)
 		return 0;
 	/* acquire: pairs with the exchange that entered uthread context */
 	run = up_load_acquire(&a->gs.run);
-	if (up_run_state(run) != UP_RUN_UTHREAD || up_load_relaxed(&w->act) != a)
-		return 0;
+	if (up_run_state(run) != UP_RUN_UTHREAD || up_load_relaxed(&a->vcore) != v)
+		return 0; /* the second: it has left this vcore, and runs another */
 	class = up_task_look(a, &pc);
 	if (class < 0) {
 		w->false_alarms++;
@@ -110,7 +110,7 @@ int up_watch_look(uint32_t v)
 	}
 	if (up_load_relaxed(&a->gs.call))
 		class = UP_CLASS_ANNOUNCED;
-	if (class == UP_CLASS_UNANNOUNCED) {
+	if (class == UP_CLASS_UNANNOUNCED || class == UP_CLASS_UNINT) {
 		a->stolen_cpu_ns = up_host_cpu_ns(a->gs.tid);
 		up_home_set(a, pc);
 	}

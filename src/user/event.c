@@ -31,11 +31,15 @@ static void tell(struct up_vcore *vc, const struct upabi_event *ev)
 	upcall_event_fn fn = up_load_acquire(&h->fn);
 	struct upcall_event pub = { ev->nr, ev->arg, ev->val, ev->aux, ev->time_ns };
 
-	if (fn)
-		fn(vc->id, &pub, h->arg);
+	if (!fn)
+		return;
+	/* The program's own code: if it does not come back, the core may be taken from under it. */
+	up_store_relaxed(&vc->act->freezable, 1);
+	fn(vc->id, &pub, h->arg);
+	up_store_relaxed(&vc->act->freezable, 0);
 }
 
-static void drain_ring(struct up_vcore *vc, uint32_t v);
+static bool drain_ring(struct up_vcore *vc, uint32_t v);
 
 static void on_preempted(struct up_vcore *vc, const struct upabi_event *ev)
 {
@@ -74,16 +78,18 @@ static void dispatch(struct up_vcore *vc, const struct upabi_event *ev)
 	tell(vc, ev);
 }
 
-static void drain_ring(struct up_vcore *vc, uint32_t v)
+/* False: somebody else is at it. */
+static bool drain_ring(struct up_vcore *vc, uint32_t v)
 {
 	struct upabi_event ev;
 
 	if (!drain_begin(up_rt.port, v))
-		return;
+		return false;
 	while (up_port_next_event(up_rt.port, v, &ev))
 		if (ev.nr < UPABI_EV_NR)
 			dispatch(vc, &ev);
 	drain_end(up_rt.port, v);
+	return true;
 }
 
 void up_event_drain(struct up_vcore *vc)
@@ -93,7 +99,10 @@ void up_event_drain(struct up_vcore *vc)
 	/* Cleared before we look, never after: what is posted meanwhile sets it again. */
 	while (up_load_relaxed(pending)) {
 		up_xchg_seq_cst(pending, 0);
-		drain_ring(vc, vc->id);
+		if (!drain_ring(vc, vc->id)) {
+			up_store_relaxed(pending, 1); /* look again, but at the rest first */
+			return;
+		}
 		if (UP_MUT(pending_cleared_late))
 			up_store_relaxed(pending, 0);
 	}

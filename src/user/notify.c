@@ -113,7 +113,9 @@ static void on_notify(int sig, siginfo_t *si, void *ucv)
 		a->masked = true;
 		up_arch_to_own(UP_OWN_REJOIN);
 	case UP_RUN_VCORE:
-		if (up_load_relaxed(&a->freeze))
+		/* Only inside the program's own handlers, and outside of what they call in here:
+		 * elsewhere vcore context is short, and may hold a lock of ours. */
+		if (up_load_relaxed(&a->freeze) && a->freezable && !a->gs.cs_depth)
 			up_act_freeze(a);
 		/* fall through */
 	default:

@@ -71,11 +71,9 @@ static int init_tls(const struct upcall_opts *o)
 {
 	int r;
 
-	up_rt.own_tls = false;
-	if (o && o->shared_tls)
-		return 0;
 	r = up_tls_probe();
-	up_rt.own_tls = !r;
+	up_rt.tls_works = !r;
+	up_rt.own_tls = !r && !(o && o->shared_tls);
 	return r == -ENOTSUP ? 0 : r;
 }
 
@@ -97,7 +95,7 @@ static int make_receiver(void)
 {
 	int r = up_stack_get(RECEIVER_STACK_SZ, &receiver.stack);
 
-	if (!r && up_rt.own_tls)
+	if (!r && up_rt.tls_works)
 		r = up_tls_create(receiver.stack.lo, receiver.stack.sz, (uint32_t)getpid(),
 				  &receiver.fs);
 	receiver.gs.self = &receiver.gs;

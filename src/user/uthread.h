@@ -116,6 +116,7 @@ struct up_handler {
 struct up_runtime {
 	bool started;
 	bool own_tls;
+	bool tls_works; /* blocks of our own can be made, whether uthreads have them or not */
 	uint32_t target;     /* vcores wanted when there is work */
 	uint32_t nr_idle;    /* vcores whose `idle` is set; atomic */
 	uint32_t max_vcores;
@@ -124,6 +125,7 @@ struct up_runtime {
 	struct up_vcore *vcores;
 	struct up_uthread *main;
 	struct up_uthread *back; /* MPSC: uthreads whose activation came back, newest first */
+	struct up_uthread *urgent; /* lost their core inside a section, last one first */
 	struct up_uthread *dead; /* MPSC: ended, to be freed by whoever allocates next */
 	uint64_t nr_made;
 	uint64_t nr_live;

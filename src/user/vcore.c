@@ -79,6 +79,41 @@ void up_push_back(struct up_uthread *u)
 	while (!up_cas_release(&up_rt.back, &head, u));
 }
 
+/* One that lost its core inside a section: it is continued to the section's end before anything
+ * else runs, by whoever looks next. */
+static void push_urgent(struct up_uthread *u, struct up_uthread *last)
+{
+	struct up_uthread *head = up_load_relaxed(&up_rt.urgent);
+
+	do
+		last->next = head;
+	while (!up_cas_release(&up_rt.urgent, &head, u)); /* pairs with take_urgent() */
+}
+
+static struct up_uthread *take_urgent(void)
+{
+	struct up_uthread *u, *last;
+
+	if (UP_LIKELY(!up_load_relaxed(&up_rt.urgent)))
+		return NULL;
+	u = up_xchg_acquire(&up_rt.urgent, NULL); /* all: no ABA; pairs with push_urgent() */
+	if (!u || !u->next)
+		return u;
+	for (last = u->next; last->next; last = last->next)
+		;
+	push_urgent(u->next, last);
+	return u;
+}
+
+static void make_ready(struct up_uthread *u, uint32_t v, enum upcall_why why)
+{
+	u->state = UP_U_READY;
+	if (u->cs_depth && !UP_MUT(section_holder_queued))
+		push_urgent(u, u);
+	else
+		up_rt.sched.ready((struct upcall_uthread *)u, v, why);
+}
+
 static void take_back(uint32_t v)
 {
 	struct up_uthread *u, *next, *fifo = NULL;
@@ -93,8 +128,7 @@ static void take_back(uint32_t v)
 	}
 	for (u = fifo; u; u = next) {
 		next = u->next;
-		u->state = UP_U_READY;
-		up_rt.sched.ready((struct upcall_uthread *)u, v, UPCALL_UNBLOCKED);
+		make_ready(u, v, UPCALL_UNBLOCKED);
 	}
 }
 
@@ -159,8 +193,7 @@ static void give_way(struct up_act *a, enum upcall_why why)
 	a->gs.cs_depth = 0;
 	a->gs.due = 0;
 	u->resched = false;
-	u->state = UP_U_READY;
-	up_rt.sched.ready((struct upcall_uthread *)u, a->vcore, why);
+	make_ready(u, a->vcore, why);
 }
 
 /* A section is continued to its end before anything else, unless the core itself is to go. */
@@ -202,7 +235,9 @@ static void set_idle(struct up_vcore *vc, uint32_t idle)
 
 static struct up_uthread *pick(struct up_vcore *vc)
 {
-	return (struct up_uthread *)up_rt.sched.pick(vc->id);
+	struct up_uthread *u = take_urgent();
+
+	return u ? u : (struct up_uthread *)up_rt.sched.pick(vc->id);
 }
 
 static bool pending(const struct up_vcore *vc)
@@ -331,10 +366,10 @@ static void wake_vcore(uint32_t self)
 		up_store_seq_cst(&port->vc[v].notif_pending, 1);
 		break;
 	}
-	online = up_load_acquire(&port->info->num_vcores);
-	if (online >= up_load_relaxed(&up_rt.target))
-		return;
-	up_store_relaxed(&port->data->res[UPABI_RES_CORES].wanted, online + 1);
+	/* Even where none seems to be missing: an idle one may be on its way out, and only a request
+	 * that its yield has not seen yet turns it back. */
+	online = UP_MIN(up_load_acquire(&port->info->num_vcores) + 1, up_load_relaxed(&up_rt.target));
+	up_store_relaxed(&port->data->res[UPABI_RES_CORES].wanted, online);
 	up_port_call(port, up_act_self_vc()->num, UPABI_OP_REQUEST, arg, NULL);
 }
 
