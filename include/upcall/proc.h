@@ -69,14 +69,14 @@ struct upcall_stats {
 	size_t size; /* in: sizeof(struct upcall_stats) */
 	uint64_t uthreads_made;
 	uint64_t uthreads_live;
-	uint64_t switches;	/* uthreads resumed */
-	uint64_t migrations;	/* ... of these, preempted ones on another kernel thread */
-	uint64_t notified;	/* handler runs that led into vcore context */
-	uint64_t spurious;	/* handler runs with nothing to do */
-	uint64_t deferred;	/* preemptions put off to the end of a section or call */
-	uint64_t preempts;	/* cores taken */
-	uint64_t steals;	/* uthreads run elsewhere than where they were queued */
-	uint64_t blocked[4];	/* by class: announced, fault, uninterruptible, unannounced */
+	uint64_t switches;   /* uthreads resumed */
+	uint64_t migrations; /* ... of these, preempted ones on another kernel thread */
+	uint64_t notified;   /* handler runs that led into vcore context */
+	uint64_t spurious;   /* handler runs with nothing to do */
+	uint64_t deferred;   /* preemptions put off to the end of a section or call */
+	uint64_t preempts;   /* cores taken */
+	uint64_t steals;     /* uthreads run elsewhere than where they were queued */
+	uint64_t blocked[4]; /* by class: announced, fault, uninterruptible, unannounced */
 	uint64_t unblocked[4];
 	uint64_t behind_ns;	/* CPU time run beside a vcore after unannounced calls */
 	uint64_t behind_max_ns; /* the longest such stretch */
@@ -84,15 +84,29 @@ struct upcall_stats {
 	uint64_t eintr_left;	/* ... that could not be put back */
 	uint64_t events_posted;
 	uint64_t events_overflow;
-	uint64_t backstop;	/* blocks found by the backstop instead of the watcher */
-	uint64_t no_standby;	/* blocks that found no activation standing by */
-	unsigned activations;	/* kernel threads for vcores now */
-	int activation_error;	/* errno of the last that could not be made, or 0 */
+	uint64_t backstop;	   /* blocks found by the backstop instead of the watcher */
+	uint64_t no_standby;	   /* blocks that found no activation standing by */
+	unsigned activations;	   /* kernel threads for vcores now */
+	int activation_error;	   /* errno of the last that could not be made, or 0 */
 	unsigned unguarded_stacks; /* stacks without a guard page: the kernel refused one */
 };
 
 /* Context: any.  -EINVAL size, -ENOTCONN. */
 int upcall_get_stats(struct upcall_stats *ret_stats);
+
+struct upcall_vcore_stats {
+	size_t size; /* in: sizeof(struct upcall_vcore_stats) */
+	bool online;
+	int cpu;	     /* that it is on, -1 while offline */
+	uint64_t online_ns;  /* in all, the present stretch included */
+	uint64_t switches;   /* uthreads resumed here */
+	uint64_t migrations; /* ... of these, preempted ones on another kernel thread */
+	uint64_t preempts;   /* times its core was taken, or given back on a warning */
+	uint64_t events;     /* dealt with here */
+};
+
+/* What one vcore has done.  Context: any.  -EINVAL size or no such vcore, -ENOTCONN. */
+int upcall_get_vcore_stats(unsigned vcore, struct upcall_vcore_stats *ret_stats);
 
 /* Writes what every uthread is doing to a descriptor.  Context: any, signal handlers included;
  * what runs meanwhile is shown as it was.  -EBADF and what write(2) gives, -ENOTCONN. */

@@ -16,6 +16,7 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/syscall.h"
+#include "user/libc.h"
 
 static const int fault_signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP };
 static struct sigaction old_actions[UP_ARRAY_LEN(fault_signals)];
@@ -55,7 +56,7 @@ static void die(int sig)
 	struct sigaction dfl = { .sa_handler = SIG_DFL };
 	sigset_t set;
 
-	sigaction(sig, &dfl, NULL);
+	up_libc()->sigaction(sig, &dfl, NULL);
 	sigemptyset(&set);
 	sigaddset(&set, sig);
 	up_syscall4(SYS_rt_sigprocmask, SIG_UNBLOCK, &set, 0, 8);
@@ -160,7 +161,8 @@ static void after_fault(void *arg)
  * instruction: it is tried again when next run, so a handler that mends the cause has mended the
  * fault.  Without such a handler the program's own one runs, in the uthread's context.
  */
-void up_fault_reflect(struct up_act *a, struct up_uthread *u, int sig, siginfo_t *si, ucontext_t *uc)
+void up_fault_reflect(struct up_act *a, struct up_uthread *u, int sig, siginfo_t *si,
+		      ucontext_t *uc)
 {
 	uint64_t run = up_load_acquire(&a->gs.run);
 
@@ -189,7 +191,7 @@ int up_fault_init(void)
 	for (i = 0; i < UP_ARRAY_LEN(fault_signals); i++)
 		sigdelset(&sa.sa_mask, fault_signals[i]);
 	for (i = 0; i < UP_ARRAY_LEN(fault_signals); i++)
-		if (sigaction(fault_signals[i], &sa, &old_actions[i]))
+		if (up_libc()->sigaction(fault_signals[i], &sa, &old_actions[i]))
 			return -errno;
 	return 0;
 }
@@ -199,7 +201,7 @@ void up_fault_fini(void)
 	size_t i;
 
 	for (i = 0; i < UP_ARRAY_LEN(fault_signals); i++)
-		sigaction(fault_signals[i], &old_actions[i], NULL);
+		up_libc()->sigaction(fault_signals[i], &old_actions[i], NULL);
 }
 
 int up_fault_old_action(int sig, struct sigaction *old, const struct sigaction *act)

@@ -17,20 +17,23 @@
 #include "base/clock.h"
 #include "base/futex.h"
 #include "base/syscall.h"
+#include "user/libc.h"
 #include "user/tls.h"
 
-#define DEFAULT_ACTS 4096u
-#define DEFAULT_SLICE_NS (10 * UP_NSEC_PER_MSEC)
-#define DEFAULT_GRACE_NS UP_NSEC_PER_MSEC
-#define DEFAULT_STACK_SZ (256u << 10)
+#define DEFAULT_ACTS	  4096u
+#define DEFAULT_SLICE_NS  (10 * UP_NSEC_PER_MSEC)
+#define DEFAULT_GRACE_NS  UP_NSEC_PER_MSEC
+#define DEFAULT_STACK_SZ  (256u << 10)
 #define RECEIVER_STACK_SZ (256u << 10)
+/* Its own tid is uthread 0's, by which libc's locks know their owner. */
+#define RECEIVER_TID ((1u << 30) - 2)
 
 /* The first thread, while uthread 0 is elsewhere. */
 static struct {
 	struct up_gs gs; /* stands in for an activation's while stacks are changed */
 	struct up_stack stack;
 	uintptr_t fs;
-	uint32_t home; /* futex: uthread 0 wants its thread back */
+	uint32_t home; /* uthread 0 wants its thread back */
 	uint32_t wanted;
 	uint64_t mask;
 	int start_error;
@@ -44,7 +47,8 @@ static int check_opts(const struct upcall_opts *o)
 	    o->max_acts > (1u << 22) || (o->stack_sz && o->stack_sz < upcall_min_stack()) ||
 	    (o->slice_ns && o->slice_ns < 10 * UP_NSEC_PER_USEC))
 		return -EINVAL;
-	if (o->sched && (o->sched->size != sizeof(*o->sched) || !o->sched->ready || !o->sched->pick))
+	if (o->sched &&
+	    (o->sched->size != sizeof(*o->sched) || !o->sched->ready || !o->sched->pick))
 		return -EINVAL;
 	return 0;
 }
@@ -96,8 +100,7 @@ static int make_receiver(void)
 	int r = up_stack_get(RECEIVER_STACK_SZ, &receiver.stack);
 
 	if (!r && up_rt.tls_works)
-		r = up_tls_create(receiver.stack.lo, receiver.stack.sz, (uint32_t)getpid(),
-				  &receiver.fs);
+		r = up_tls_create(receiver.stack.lo, receiver.stack.sz, RECEIVER_TID, &receiver.fs);
 	receiver.gs.self = &receiver.gs;
 	receiver.gs.vc_stack = (char *)receiver.stack.lo + receiver.stack.sz - 128;
 	receiver.gs.fs = up_arch_fsgsbase ? (receiver.fs ? receiver.fs : up_arch_get_fs()) : 0;
@@ -140,8 +143,7 @@ static void receive(void *arg)
 	receiver.start_error = up_port_call(port, slot, UPABI_OP_REQUEST, call_arg, NULL);
 	up_port_outside_put(port, slot);
 	/* acquire: pairs with go_home()'s release: uthread 0's context is saved */
-	while (!up_load_acquire(&receiver.home))
-		up_futex_wait_private(&receiver.home, 0, UP_FUTEX_FOREVER);
+	up_libc_receive(&receiver.home);
 	receiver.gs.own_sp = up_rt.main->sp;
 	receiver.gs.fs = up_arch_fsgsbase ? up_rt.main->fs : 0;
 	if (!up_arch_fsgsbase)
@@ -183,6 +185,10 @@ int upcall_start(const struct upcall_opts *opts)
 	}
 	if (!r)
 		r = up_fault_init();
+	if (!r) {
+		up_uthread_adopt_main(&up_rt.main);
+		r = up_libc_start(up_rt.main);
+	}
 	if (r) {
 		up_host_stop();
 		undo();
@@ -191,7 +197,6 @@ int upcall_start(const struct upcall_opts *opts)
 	cores = up_keeper_cores();
 	up_rt.target = opts && opts->vcores ? opts->vcores : cores;
 	receiver.wanted = up_rt.target;
-	up_uthread_adopt_main(&up_rt.main);
 	up_store_release(&up_rt.started, true);
 	part_from_thread();
 	return 0; /* as uthread 0, on a vcore */
@@ -201,7 +206,7 @@ static void go_home(struct upcall_uthread *self, void *arg)
 {
 	((struct up_uthread *)self)->state = UP_U_WAITING;
 	up_store_release(&receiver.home, 1); /* pairs with receive() */
-	up_futex_wake_private(&receiver.home, 1);
+	up_libc_receiver_poke();
 }
 
 int upcall_stop(void)
@@ -224,6 +229,7 @@ int upcall_stop(void)
 	up_notify_fini();
 	undo();
 	up_rseq_rejoin();
+	up_libc_stop(u);
 	return 0;
 }
 
@@ -365,6 +371,46 @@ int upcall_get_stats(struct upcall_stats *ret_stats)
 	st.activations = up_load_relaxed(&up_host.living);
 	st.activation_error = up_load_relaxed(&up_host.create_errno);
 	st.unguarded_stacks = up_load_relaxed(&up_stack_unguarded);
+	*ret_stats = st;
+	return 0;
+}
+
+/* How long a vcore has been online: the two words of its present stretch are read under the map's
+ * sequence, so that a stretch that ends meanwhile is not counted twice. */
+static uint64_t online_ns(const struct upabi_vcoremap *m)
+{
+	const uint32_t *seq = &up_rt.port->info->coremap_seq;
+	uint64_t total, resume;
+	uint32_t before, valid;
+
+	do {
+		before = up_load_acquire(
+			seq); /* pairs with the kernel side's release: even, settled */
+		valid = up_load_relaxed(&m->valid);
+		total = up_load_relaxed(&m->total_ns);
+		resume = up_load_relaxed(&m->resume_ns);
+		up_fence_acquire(); /* the words before the second look at the sequence */
+	} while ((before & 1) || up_load_relaxed(seq) != before);
+	return total + (valid ? up_now_ns() - resume : 0);
+}
+
+int upcall_get_vcore_stats(unsigned vcore, struct upcall_vcore_stats *ret_stats)
+{
+	struct upcall_vcore_stats st = { .size = sizeof(st) };
+	const struct up_vcore_stats *s;
+
+	if (!up_rt.started)
+		return -ENOTCONN;
+	if (!ret_stats || ret_stats->size != sizeof(st) || vcore >= up_rt.max_vcores)
+		return -EINVAL;
+	s = &up_rt.vcores[vcore].stats;
+	st.cpu = upcall_vcore_cpu(vcore);
+	st.online = st.cpu >= 0;
+	st.online_ns = online_ns(&up_rt.port->vmap[vcore]);
+	st.switches = s->switches;
+	st.migrations = s->migrations;
+	st.preempts = s->preempts;
+	st.events = s->events;
 	*ret_stats = st;
 	return 0;
 }

@@ -21,11 +21,11 @@
 #define MADV_GUARD_INSTALL 102
 #endif
 
-#define GUARD_SZ 4096u
+#define GUARD_SZ       4096u
 #define VCORE_STACK_SZ (64u << 10)
 /* Size classes are powers of two from 2^12 to 2^47. */
 #define CLASS_MIN 12
-#define CLASS_NR 36
+#define CLASS_NR  36
 
 /* A free stack's link lies at its top, in a page that its last user has touched. */
 struct free_stack {
@@ -61,10 +61,10 @@ static bool guard(void *at)
 static int map_stack(size_t sz, struct up_stack *ret)
 {
 	size_t map_sz = sz + GUARD_SZ;
-	char *at = UP_INJECT_FAIL(stack_map) ?
-			   MAP_FAILED :
-			   mmap(NULL, map_sz, PROT_READ | PROT_WRITE,
-				MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+	char *at = UP_INJECT_FAIL(stack_map)
+			   ? MAP_FAILED
+			   : mmap(NULL, map_sz, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
 
 	if (at == MAP_FAILED)
 		return -ENOMEM;
@@ -134,8 +134,8 @@ void up_stack_drain(void)
 int up_stack_vcore(void **ret_lo, void **ret_top)
 {
 	size_t sz = VCORE_STACK_SZ + GUARD_SZ;
-	char *at = mmap(NULL, sz, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
-			-1, 0);
+	char *at = mmap(NULL, sz, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
 	if (at == MAP_FAILED)
 		return -ENOMEM;

@@ -8,20 +8,22 @@
 #include <errno.h>
 #include <string.h>
 
+#include "arch/x86_64/tls.h"
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/inject.h"
 #include "base/mutant.h"
+#include "user/libc.h"
 #include "user/tls.h"
 
 /* Marks in `joiner`, besides NULL (nobody yet) and a uthread (who waits). */
-#define DONE ((struct up_uthread *)1)
+#define DONE	 ((struct up_uthread *)1)
 #define DETACHED ((struct up_uthread *)2)
-#define JOINING ((struct up_uthread *)3)
+#define JOINING	 ((struct up_uthread *)3)
 
 /* Kernel threads' numbers end at 2^22; libc's locks need 30 bits. */
 #define TID_FIRST (1u << 22)
-#define TID_LAST (1u << 30)
+#define TID_LAST  (1u << 30)
 
 struct up_runtime up_rt;
 
@@ -32,9 +34,15 @@ bool up_on_act(void)
 
 struct up_uthread *up_self(void)
 {
+	struct up_uthread *u;
+
 	if (!up_rt.started || !up_arch_get_gs() || up_run_state(up_gs_run()) == UP_RUN_VCORE)
 		return NULL;
-	return up_gs_uthread();
+	u = up_gs_uthread();
+	/* A thread that libc made for itself has inherited our GS base, but has a TLS of its own. */
+	if (u && u->fs && u->fs != up_tls_fs())
+		return NULL;
+	return u;
 }
 
 struct upcall_uthread *upcall_uthread_self(void)
@@ -103,7 +111,6 @@ static void parked(void *arg)
 	u->cs_depth = 0;
 	a->gs.cs_depth = 0;
 	a->gs.due = 0;
-	u->resched = false;
 	u->cb((struct upcall_uthread *)u, u->cb_arg);
 	up_vcore_entry(a);
 }
@@ -121,8 +128,20 @@ static void yielded(struct upcall_uthread *self, void *arg)
 {
 	struct up_uthread *u = (struct up_uthread *)self;
 
+	u->resched = false;
 	u->state = UP_U_READY;
 	up_rt.sched.ready(self, up_act_self_vc()->vcore, (enum upcall_why)(uintptr_t)arg);
+}
+
+/* It stays the vcore's: resumed after the events, unless its turn is over. */
+static void attending(struct upcall_uthread *self, void *arg)
+{
+	up_act_self_vc()->gs.uthread = self;
+}
+
+void up_attend(void)
+{
+	up_sched_call(up_gs_uthread(), attending, NULL);
 }
 
 int upcall_yield(void)
@@ -145,6 +164,7 @@ static void blocked(struct upcall_uthread *self, void *arg)
 	struct block b = *(struct block *)arg; /* on the uthread's stack: gone once it is woken */
 
 	((struct up_uthread *)self)->state = UP_U_WAITING;
+	((struct up_uthread *)self)->resched = false;
 	b.fn(self, b.arg);
 }
 
@@ -183,15 +203,11 @@ void up_preempt_disable(void)
 
 void up_preempt_enable(void)
 {
-	struct up_uthread *u;
-
 	if (!up_arch_get_gs() || !up_gs_cs_leave())
 		return;
-	if (UP_UNLIKELY(up_gs_due()) && up_run_state(up_gs_run()) != UP_RUN_VCORE) {
-		u = up_gs_uthread();
-		if (u && !UP_MUT(section_end_not_yielded))
-			up_sched_call(u, yielded, (void *)UPCALL_PREEMPTED);
-	}
+	if (UP_UNLIKELY(up_gs_due()) && up_run_state(up_gs_run()) != UP_RUN_VCORE &&
+	    up_gs_uthread() && !UP_MUT(section_end_not_yielded))
+		up_attend();
 }
 
 /* ---- the list of all ---- */
@@ -288,6 +304,7 @@ void upcall_uthread_exit(void *value)
 	u->value = value;
 	if (up_rt.own_tls)
 		up_tls_run_dtors();
+	up_libc_dead(u);
 	up_sched_call(u, ended, NULL);
 	UP_BUG();
 }
@@ -296,7 +313,7 @@ static void begin(void *arg)
 {
 	struct up_uthread *u = arg;
 
-	upcall_uthread_exit(u->fn(u->arg));
+	upcall_uthread_exit(up_libc_call(u->fn, u->arg));
 }
 
 /* ---- the beginning ---- */
@@ -310,7 +327,8 @@ static uint32_t new_tid(uint64_t id)
 
 size_t upcall_min_stack(void)
 {
-	return UP_ALIGN_UP(2 * up_frame_max_size() + sizeof(struct up_uthread) + 4096, (size_t)4096);
+	return UP_ALIGN_UP(2 * up_frame_max_size() + sizeof(struct up_uthread) + 4096,
+			   (size_t)4096);
 }
 
 static int make(size_t stack_sz, struct up_uthread **ret_u)
@@ -330,9 +348,9 @@ static int make(size_t stack_sz, struct up_uthread **ret_u)
 	u->fake_tid = new_tid(u->id);
 	if (up_rt.own_tls) {
 		up_preempt_disable();
-		r = UP_INJECT_FAIL(uthread_tls) ? -ENOMEM :
-						  up_tls_create(s.lo, top - (uintptr_t)s.lo,
-								u->fake_tid, &fs);
+		r = UP_INJECT_FAIL(uthread_tls)
+			    ? -ENOMEM
+			    : up_tls_create(s.lo, top - (uintptr_t)s.lo, u->fake_tid, &fs);
 		up_preempt_enable();
 	}
 	if (r) {
@@ -379,6 +397,7 @@ int upcall_uthread_create(struct upcall_uthread **ret_u, const struct upcall_uth
 	u->sp = up_arch_new_stack(u, begin, u);
 	if (ret_u)
 		*ret_u = (struct upcall_uthread *)u;
+	up_libc_born(u);
 	up_preempt_disable();
 	up_ready(u, UPCALL_NEW);
 	up_preempt_enable();

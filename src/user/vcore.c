@@ -19,6 +19,7 @@
 #include "base/futex.h"
 #include "base/inject.h"
 #include "base/mutant.h"
+#include "user/libc.h"
 
 /* How long a vcore looks for work before it gives its core back: about a same-core wake-up. */
 #define IDLE_NS 5000
@@ -60,8 +61,9 @@ void up_vcore_fini(void)
 
 	for (v = 0; up_rt.vcores && v < up_rt.max_vcores; v++)
 		if (up_rt.vcores[v].stack_lo)
-			munmap(up_rt.vcores[v].stack_lo, (size_t)((char *)up_rt.vcores[v].stack_top -
-								  (char *)up_rt.vcores[v].stack_lo));
+			munmap(up_rt.vcores[v].stack_lo,
+			       (size_t)((char *)up_rt.vcores[v].stack_top -
+					(char *)up_rt.vcores[v].stack_lo));
 	if (up_rt.vcores)
 		munmap(up_rt.vcores, up_rt.max_vcores * sizeof(*up_rt.vcores));
 	up_rt.vcores = NULL;
@@ -153,6 +155,8 @@ __attribute__((noreturn)) static void run(struct up_act *a, struct up_uthread *u
 	uint64_t run = up_load_relaxed(&a->gs.run) - UP_RUN_VCORE + UP_RUN_SEQ + UP_RUN_UTHREAD;
 	uint64_t fs = u->fs ? u->fs : a->own_fs;
 
+	if (up_libc_has_signal(u))
+		up_libc_push_handlers(u);
 	vc->stats.switches++;
 	if (u->last_act != a->num) {
 		if (u->kind == UP_CTX_FRAME)
@@ -161,7 +165,11 @@ __attribute__((noreturn)) static void run(struct up_act *a, struct up_uthread *u
 	}
 	a->gs.uthread = u;
 	a->gs.cs_depth = u->cs_depth;
-	a->gs.due = u->cs_depth != 0; /* continued to its section's end, where it gives way */
+	a->gs.due = 0;
+	if (u->cs_depth) { /* to its section's end, where it gives way */
+		u->resched = true;
+		a->gs.due = 1;
+	}
 	u->cs_depth = 0;
 	u->state = UP_U_RUNNING;
 	vc->was_masked = a->masked;
@@ -368,7 +376,8 @@ static void wake_vcore(uint32_t self)
 	}
 	/* Even where none seems to be missing: an idle one may be on its way out, and only a request
 	 * that its yield has not seen yet turns it back. */
-	online = UP_MIN(up_load_acquire(&port->info->num_vcores) + 1, up_load_relaxed(&up_rt.target));
+	online = UP_MIN(up_load_acquire(&port->info->num_vcores) + 1,
+			up_load_relaxed(&up_rt.target));
 	up_store_relaxed(&port->data->res[UPABI_RES_CORES].wanted, online);
 	up_port_call(port, up_act_self_vc()->num, UPABI_OP_REQUEST, arg, NULL);
 }

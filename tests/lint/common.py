@@ -79,11 +79,21 @@ def public_functions(tree):
     for header in tree.files("include/upcall", ext=(".h",)):
         code = re.sub(r"^[ \t]*#.*(?:\\\n.*)*", "", tree.code(header), flags=re.MULTILINE)
         # A parameter or member of function type has its name in parentheses: (*name)(.
-        for match in re.finditer(r"(?<![*\w])(upcall_\w+)\s*\(", code):
+        for match in re.finditer(r"(?<!\(\*)(?<!\w)(upcall_\w+)\s*\(", code):
             before = code[:match.start()].rstrip(" \t\n*")
             # A call within an inline body follows an operator or a statement, not a type.
             if re.search(r"[\w]$", before) and not re.search(r"\breturn$", before):
                 found.setdefault(match.group(1), header)
+    return found
+
+
+def public_objects(tree):
+    """Name to header of every upcall_ object that a public header declares."""
+    found = {}
+    for header in tree.files("include/upcall", ext=(".h",)):
+        for match in re.finditer(r"^\s*extern\b[^;(]*\b(upcall_\w+)\s*;", tree.code(header),
+                                 flags=re.MULTILINE):
+            found[match.group(1)] = header
     return found
 
 

@@ -14,7 +14,7 @@ MAY_INCLUDE = {
     "sync": ["abi", "base", "arch", "user", "public"],
     "io": ["abi", "base", "arch", "user", "public"],
     "mem": ["abi", "base", "arch", "user", "public"],
-    "sched": ["public"],
+    "sched": ["base", "public"],
     "ctlfs": ["base"],
     "daemon": ["abi", "base", "arch", "kern", "host", "ctlfs"],
     "cli": ["abi", "base"],

@@ -48,8 +48,8 @@ def differences(a, b, a_words, b_words):
 
 
 def points(tree):
-    from common import public_functions
-    declared = set(public_functions(tree))
+    from common import public_functions, public_objects
+    declared = set(public_functions(tree)) | set(public_objects(tree))
     if not os.path.exists(tree.path("src/libupcall.map")):
         return [("declared = listed", [f"{n}: no src/libupcall.map" for n in sorted(declared)]),
                 ("listed = exported", None, "there is no src/libupcall.map yet")]
