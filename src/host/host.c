@@ -54,7 +54,11 @@ static void eff_notify(void *arg, const struct up_effect *e)
 	if (!a || up_run_state(up_load_acquire(&a->gs.run)) != UP_RUN_UTHREAD ||
 	    up_load_relaxed(&a->gs.call))
 		return;
-	if (&a->gs != (struct up_gs *)up_arch_get_gs() && up_task_class(a) >= 0)
+	if (&a->gs == (struct up_gs *)up_arch_get_gs()) {
+		a->gs.due = 1; /* ourselves, and a call in here is a section: at its end, then */
+		return;
+	}
+	if (up_task_class(a) >= 0)
 		return;
 	UP_INJECT(eff_notify);
 	up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
@@ -106,7 +110,9 @@ static const struct up_embed_ops embed_ops = {
 
 static void make_mask(void)
 {
-	static const int open[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS };
+	/* Faults, and what a call sends to its own thread: nobody else can take those. */
+	static const int open[] = { SIGSEGV, SIGBUS, SIGFPE,  SIGILL,
+				    SIGTRAP, SIGSYS, SIGPIPE, SIGXFSZ };
 	size_t i;
 
 	sigfillset(&up_host.act_mask);

@@ -30,11 +30,6 @@ static UP_NOINLINE void go_home(void)
 	up_gs_call_set(0); /* wherever we are now, no call of ours is under way */
 }
 
-static UP_NOINLINE void give_way(void)
-{
-	upcall_yield();
-}
-
 static inline void call_enter(void)
 {
 	up_gs_call_set(UP_CLASS_ANNOUNCED + 1);
@@ -52,7 +47,7 @@ static inline void call_leave(void)
 	due = up_gs_due() | up_gs_pending();
 	up_gs_call_set(0);
 	if (UP_UNLIKELY(due))
-		give_way();
+		up_attend();
 }
 
 static inline bool announced(void)

@@ -20,6 +20,7 @@
 #include "base/atomic.h"
 #include "base/inject.h"
 #include "base/mutant.h"
+#include "user/libc.h"
 
 static struct sigaction old_action;
 
@@ -98,6 +99,7 @@ static void on_notify(int sig, siginfo_t *si, void *ucv)
 		if (a->gs.cs_depth || a->gs.call) {
 			a->stats.deferred++;
 			a->gs.due = 1;
+			((struct up_uthread *)a->gs.uthread)->resched |= is_slice;
 			return;
 		}
 		mend_call(a, uc);
@@ -133,11 +135,11 @@ int up_notify_init(int signo)
 	sigfillset(&sa.sa_mask);
 	for (i = 0; i < sizeof(open) / sizeof(open[0]); i++)
 		sigdelset(&sa.sa_mask, open[i]);
-	return sigaction(signo, &sa, &old_action) ? -errno : 0;
+	return up_libc()->sigaction(signo, &sa, &old_action) ? -errno : 0;
 }
 
 void up_notify_fini(void)
 {
 	if (up_host.signo)
-		sigaction(up_host.signo, &old_action, NULL);
+		up_libc()->sigaction(up_host.signo, &old_action, NULL);
 }

@@ -153,6 +153,9 @@ void up_sched_call(struct up_uthread *u, void (*fn)(struct upcall_uthread *, voi
 /* Uthread context on a replaced activation: back to a vcore. */
 void up_go_home(struct up_uthread *u);
 
+/* Uthread context: into vcore context and back; to others first if the caller's turn is over. */
+void up_attend(void);
+
 /* vcore.c */
 int up_vcore_init(uint32_t max_vcores);
 void up_vcore_fini(void);
