@@ -328,7 +328,6 @@ static UP_NOINLINE void load_lib(void *arg)
 	l->lib = dlopen(l->path, RTLD_NOW);
 	if (!l->lib)
 		return;
-	up_tls_sync_modules(NULL);
 	l->saw = (long (*)(void))dlsym(l->lib, "tls_lib_constructor_saw");
 	l->look.words = (long *(*)(void))dlsym(l->lib, "tls_lib_words");
 	look_at_lib(&l->look);
@@ -357,7 +356,6 @@ static void test_lib(const char *path, const char *kind, struct load l)
 		within_new(look_at_lib, &l.look);
 	tap_ok(l.look.good, "%s: a used block has it again", kind);
 	dlclose(l.lib);
-	up_tls_sync_modules(NULL);
 	within_new(look_at_locale, &l.look.good);
 	tap_ok(l.look.good, "%s: blocks are made after it is unloaded", kind);
 }
@@ -450,7 +448,6 @@ static void test_cycles(const char *dynamic)
 	struct up_tls_stats stats;
 	long before = 0, after;
 
-	up_tls_sync_modules(NULL);
 	pthread_key_create(&keys[0], NULL);
 	for (int i = 0; i < 100000; i++) {
 		if (i == 1000)
