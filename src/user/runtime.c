@@ -107,14 +107,15 @@ static int make_receiver(void)
 	return r;
 }
 
-static int prepare(const struct upcall_opts *o, struct up_host_cfg *cfg)
+static int prepare(const struct upcall_opts *o, const struct upcall_sched_ops *default_sched,
+		   struct up_host_cfg *cfg)
 {
 	int r;
 
 	memset(&up_rt, 0, sizeof(up_rt));
 	up_list_init(&up_rt.all);
 	up_rt.stack_sz = o && o->stack_sz ? o->stack_sz : DEFAULT_STACK_SZ;
-	up_rt.sched = o && o->sched ? *o->sched : upcall_sched_fifo;
+	up_rt.sched = o && o->sched ? *o->sched : *default_sched;
 	fill_host_cfg(o, cfg);
 	up_arch_init(up_vcore_again, up_critical_give_way);
 	r = init_tls(o);
@@ -163,7 +164,7 @@ static void part_from_thread(void)
 	up_arch_park(&u->sp, receive, NULL);
 }
 
-int upcall_start(const struct upcall_opts *opts)
+int up_start(const struct upcall_opts *opts, const struct upcall_sched_ops *default_sched)
 {
 	struct up_host_cfg cfg;
 	uint32_t cores;
@@ -176,7 +177,7 @@ int upcall_start(const struct upcall_opts *opts)
 		return r;
 	if (up_syscall0(SYS_gettid) != up_syscall0(SYS_getpid))
 		return -EPERM;
-	r = prepare(opts, &cfg);
+	r = prepare(opts, default_sched, &cfg);
 	if (!r)
 		r = up_host_start(&cfg);
 	if (!r) {
