@@ -208,6 +208,9 @@ void up_critical_give_way(void);
 void up_rseq_leave(void);
 void up_rseq_rejoin(void);
 
+/* upcall_start(), told which scheduler is the default: this layer knows none. */
+int up_start(const struct upcall_opts *opts, const struct upcall_sched_ops *default_sched);
+
 /* fork: in the child, on its only thread (runtime.c) */
 void up_fork_child(void);
 
