@@ -116,15 +116,17 @@ found5:
 
 int up_frame_restart_syscall(ucontext_t *uc)
 {
-	const unsigned char *insn = (const unsigned char *)up_frame_pc(uc) - 2;
+	uintptr_t back = (uintptr_t)uc->uc_mcontext.gregs[REG_RCX];
+	const unsigned char *insn = (const unsigned char *)back - 2;
 	int nr;
 
 	if (uc->uc_mcontext.gregs[REG_RAX] != -EINTR)
 		return 0;
-	if (up_frame_pc(uc) < 4096 || insn[0] != 0x0f || insn[1] != 0x05)
+	/* rcx holds the return address only when a system call has just come back: to there, or, when
+	 * the caller was to be called home, to where Linux moved it before it made this frame. */
+	if (back != up_frame_pc(uc) && up_frame_pc(uc) != (uintptr_t)up_arch_came_back)
 		return 0;
-	/* rcx holds the return address only when a system call has just come back. */
-	if ((uintptr_t)uc->uc_mcontext.gregs[REG_RCX] != up_frame_pc(uc))
+	if (back < 4096 || insn[0] != 0x0f || insn[1] != 0x05)
 		return 0;
 	nr = syscall_nr_before(insn);
 	if (nr < 0)
