@@ -686,7 +686,7 @@ const struct g3_scenario g3_scenarios[] = {
 };
 const unsigned g3_nr_scenarios = sizeof(g3_scenarios) / sizeof(g3_scenarios[0]);
 
-const struct g3_cfg g3_tour_cfg = CFG(2, 5, false);
+const struct g3_cfg g3_tour_cfg = CFG(2, 2, true);
 
 void g3_tour(struct g3 *g)
 {
@@ -698,6 +698,12 @@ void g3_tour(struct g3 *g)
 	unblock(a);
 	EVENTUALLY(g3_got(g, UPABI_EV_UNBLOCKED) >= 1 && g3_settled(g, 2));
 	IS(g3_call(g, UPABI_OP_PREEMPT, 1, 0, 0, NULL), 0);
+	EVENTUALLY(vm(g, 1)->preempts_done >= 1);
+	EVENTUALLY(g3_settled(g, 2));
+	up_store_relaxed(&g->ignore_takes, 1);
+	IS(g3_call(g, UPABI_OP_PREEMPT, 1, 0, 0, NULL), 0);
+	EVENTUALLY(vm(g, 1)->preempts_done >= 2);
+	up_store_relaxed(&g->ignore_takes, 0);
 	EVENTUALLY(g3_settled(g, 2));
 	DO(yield(g, 1));
 	EVENTUALLY(g3_settled(g, 1));
