@@ -278,6 +278,8 @@ void up_libc_child(uint64_t mask, const stack_t *altstack)
 
 void up_libc_stop(struct up_uthread *u)
 {
+	if (masks.fd < 0)
+		return; /* the start got no further */
 	if (u->altstack.ss_sp)
 		up_libc()->sigaltstack(&u->altstack, NULL);
 	up_libc_actions_stop();

@@ -178,6 +178,11 @@ int up_start(const struct upcall_opts *opts, const struct upcall_sched_ops *defa
 	if (up_syscall0(SYS_gettid) != up_syscall0(SYS_getpid))
 		return -EPERM;
 	r = prepare(opts, default_sched, &cfg);
+	if (!r) {
+		/* First, since it blocks signals, which threads of ours must not take. */
+		up_uthread_adopt_main(&up_rt.main);
+		r = up_libc_start(up_rt.main);
+	}
 	if (!r)
 		r = up_host_start(&cfg);
 	if (!r) {
@@ -186,12 +191,10 @@ int up_start(const struct upcall_opts *opts, const struct upcall_sched_ops *defa
 	}
 	if (!r)
 		r = up_fault_init();
-	if (!r) {
-		up_uthread_adopt_main(&up_rt.main);
-		r = up_libc_start(up_rt.main);
-	}
 	if (r) {
 		up_host_stop();
+		if (up_rt.main)
+			up_libc_stop(up_rt.main);
 		undo();
 		return r;
 	}
