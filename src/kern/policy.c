@@ -279,15 +279,19 @@ static void reclaim(struct up_kern *k, uint64_t now)
 	int64_t back = shortfall(k);
 	struct up_list *link, *before;
 
-	/* From the end of the turns: those whose turn is furthest off give first. */
-	for (link = k->active.prev; back > 0 && link != &k->active; link = before) {
+	/* From the end of the turns: those whose turn is furthest off give first.  Who is not to run
+	 * at all goes altogether: a few cores less than its minimum are no use to it. */
+	for (link = k->active.prev; link != &k->active; link = before) {
 		struct up_proc *p = up_list_entry(link, struct up_proc, active);
-		uint32_t target = up_policy_target(p);
+		uint32_t target = up_policy_target(p), over;
 
 		before = link->prev;
-		if (staying(p) > target)
-			back -= warn_some(
-				k, p, (uint32_t)UP_MIN((int64_t)(staying(p) - target), back), now);
+		if (staying(p) <= target)
+			continue;
+		over = staying(p) - target;
+		if (target)
+			over = (uint32_t)UP_MIN((int64_t)over, UP_MAX(back, INT64_C(0)));
+		back -= warn_some(k, p, over, now);
 	}
 }
 
@@ -332,7 +336,8 @@ void up_policy_run(struct up_kern *k, uint64_t now)
 		if (k->dirty)
 			work_out_targets(k);
 		serve_all(k, now);
-		if (k->contended || !up_list_is_empty(&k->hungry) || k->in_use > k->limit)
+		if (k->contended || !up_list_is_empty(&k->hungry) || k->in_use > k->limit ||
+		    k->nr_condemned)
 			reclaim(k, now);
 	}
 	set_quantum(k, now);

@@ -26,6 +26,7 @@ static void grant_memory(struct up_proc *p, uint64_t now)
 	}
 	p->mem_short = gets < UP_MIN(mem->min, mem->wanted);
 	up_info_available(p, UPABI_RES_MEMORY, gets + memory_left(k));
+	up_info_counts(p);
 	up_policy_touch(p);
 }
 
@@ -75,6 +76,8 @@ static void request_cores(struct up_proc *p, uint32_t slot)
 			p->vcores[p->acts[slot].vcore].req_seen = p->req_gen;
 	}
 	cores->wanted = UP_MIN(req.wanted, (uint64_t)p->max_vcores);
+	if (req.min != cores->min)
+		p->kern->dirty = p->kern->work = true;
 	cores->min = UP_MIN(req.min, (uint64_t)p->max_vcores);
 	up_policy_touch(p);
 }
