@@ -10,6 +10,7 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/lock.h"
+#include "upcall/proc.h"
 #include "upcall/sched.h"
 
 struct queue {
@@ -78,15 +79,19 @@ static struct upcall_uthread *take(struct queue *q)
 }
 
 /* A turn each, wherever one is queued: now and then a look at one other vcore's queue, and if it
- * is longer than ours its head goes first. */
+ * is longer than ours, or nobody's, its head goes first. */
 static struct upcall_uthread *level(struct queue *own, unsigned vcore)
 {
 	struct queue *q;
+	unsigned other;
 
 	if (nr_queues < 2)
 		return NULL;
-	q = &queues[own->turn++ % nr_queues];
-	if (up_load_relaxed(&q->len) <= up_load_relaxed(&own->len) + 1)
+	other = own->turn++ % nr_queues;
+	q = &queues[other];
+	/* What lies with a vcore that has no core is served by those that have: theirs may never be
+	 * empty. */
+	if (up_load_relaxed(&q->len) <= up_load_relaxed(&own->len) + 1 && upcall_vcore_cpu(other) >= 0)
 		return NULL;
 	return take(q);
 }
