@@ -53,7 +53,8 @@ static struct {
 } nr;
 
 static bool stop;
-static bool outside_on;	      /* the outside thread may use the runtime */
+static bool outside_on; /* the outside thread may use the runtime */
+static unsigned main_dog;
 static uint32_t outside_busy; /* ... and is doing so */
 
 static uint64_t now_ns(void)
@@ -273,14 +274,16 @@ static void *worker(void *arg)
 {
 	uint64_t s = (uintptr_t)arg;
 	struct upcall_uthread *self = upcall_uthread_self();
+	unsigned dog = watchdog_in("a worker");
 
 	while (!stopping()) {
 		if (below(&s, 6))
 			do_stint(&s, self);
 		else
 			do_call(&s);
-		watchdog_pat();
+		watchdog_pat(dog);
 	}
+	watchdog_out(dog);
 	return NULL;
 }
 
@@ -289,6 +292,7 @@ static void *blocker(void *arg)
 {
 	uint64_t s = (uintptr_t)arg, ns;
 	struct timespec ts = { 0, 0 };
+	unsigned dog = watchdog_in("a blocker");
 
 	while (!stopping()) {
 		ns = 20000 + below(&s, 300000);
@@ -299,17 +303,20 @@ static void *blocker(void *arg)
 			corrupt("nanosleep, errno", 0, (uint64_t)errno, 0);
 		do_stint(&s, upcall_uthread_self());
 		count(&nr.blocks);
+		watchdog_pat(dog);
 	}
+	watchdog_out(dog);
 	return NULL;
 }
 
 static void *disturber(void *arg)
 {
 	uint64_t s = (uintptr_t)arg;
-	unsigned max = (unsigned)below(&s, 2) + 1, n;
+	unsigned max = (unsigned)below(&s, 2) + 1, n, dog = watchdog_in("the disturber");
 
 	max = opt.vcores ? opt.vcores : max;
 	while (!stopping()) {
+		watchdog_pat(dog);
 		switch (below(&s, 4)) {
 		case 0:
 			if (!upcall_preempt((int)below(&s, max), below(&s, 300000)))
@@ -326,6 +333,7 @@ static void *disturber(void *arg)
 		}
 		upcall_sleep_ns(100000 + below(&s, 700000));
 	}
+	watchdog_out(dog);
 	return NULL;
 }
 
@@ -429,13 +437,20 @@ static void crowd(uint64_t *s, uint64_t until)
 		made += !upcall_uthread_create(&u[made], NULL, blocker, (void *)next(s));
 	made += !upcall_uthread_create(&u[made], NULL, disturber, (void *)next(s));
 	same("uthreads made", made, opt.uthreads + blockers + 1);
+	watchdog_doing(main_dog, "main: watching");
 	outside_set(true);
-	while (now_ns() < until && get(&nr.migrations) < opt.migrations)
+	while (now_ns() < until && get(&nr.migrations) < opt.migrations) {
 		upcall_sleep_ns(5000000);
+		watchdog_pat(main_dog);
+	}
+	watchdog_doing(main_dog, "main: joining");
 	outside_set(false);
 	__atomic_store_n(&stop, true, __ATOMIC_RELEASE);
-	for (i = 0; i < made; i++)
+	for (i = 0; i < made; i++) {
 		upcall_uthread_join(u[i], NULL);
+		watchdog_pat(main_dog);
+	}
+	watchdog_doing(main_dog, "main: stopping or starting");
 	__atomic_store_n(&stop, false, __ATOMIC_RELEASE);
 }
 
@@ -538,6 +553,7 @@ static void prepare(void)
 	for (i = 0; i < NR_PATTERNS; i++)
 		make_pattern(&patterns[i], &s);
 	watchdog_start(HANG_S);
+	main_dog = watchdog_in("main");
 	pthread_create(&t, NULL, outside, NULL);
 	pthread_detach(t);
 }

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A watchdog outside the runtime: a plain thread, made before upcall_start(), that touches nothing
- * of libc's with a lock in it. When nobody has patted it for a while it writes what every uthread is
- * doing to stderr and ends the process with status 3: a hang fails, and can be read.
+ * of libc's with a lock in it. Whoever is to make progress comes in and pats it now and then; when
+ * one of them has not for a while, the watchdog writes what every uthread is doing to stderr and
+ * ends the process with status 3: a hang or a starved uthread fails, and can be read.
  */
 #ifndef UP_TESTS_WATCHDOG_H
 #define UP_TESTS_WATCHDOG_H
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -19,13 +21,47 @@
 
 #define WATCHDOG_STATUS 3
 
-static uint64_t watchdog_pats;
-static unsigned watchdog_seconds;
-static const char *watchdog_doing = "";
+#define WATCHDOG_SLOTS 2048
 
-static inline void watchdog_pat(void)
+static struct {
+	uint64_t pats; /* 0: nobody is here */
+	const char *doing;
+	uint64_t seen; /* the watchdog's own: */
+	unsigned idle;
+} watchdog_slot[WATCHDOG_SLOTS];
+static unsigned watchdog_seconds, watchdog_used;
+
+static inline void watchdog_pat(unsigned slot)
 {
-	__atomic_fetch_add(&watchdog_pats, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&watchdog_slot[slot].pats, 1, __ATOMIC_RELAXED);
+}
+
+static inline void watchdog_doing(unsigned slot, const char *what)
+{
+	__atomic_store_n(&watchdog_slot[slot].doing, what, __ATOMIC_RELAXED);
+}
+
+static inline unsigned watchdog_in(const char *what)
+{
+	uint64_t nobody = 0;
+	unsigned i;
+
+	for (i = 0; i < WATCHDOG_SLOTS - 1; i++, nobody = 0) {
+		if (__atomic_load_n(&watchdog_slot[i].pats, __ATOMIC_RELAXED) ||
+		    !__atomic_compare_exchange_n(&watchdog_slot[i].pats, &nobody, 1, false,
+						 __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+			continue;
+		if (i >= __atomic_load_n(&watchdog_used, __ATOMIC_RELAXED))
+			__atomic_store_n(&watchdog_used, i + 1, __ATOMIC_RELAXED);
+		break;
+	}
+	watchdog_doing(i, what);
+	return i;
+}
+
+static inline void watchdog_out(unsigned slot)
+{
+	__atomic_store_n(&watchdog_slot[slot].pats, 0, __ATOMIC_RELAXED);
 }
 
 static inline void watchdog_say(const char *s)
@@ -35,10 +71,10 @@ static inline void watchdog_say(const char *s)
 	(void)n; /* stderr may be gone: the exit status says it all the same */
 }
 
-static void watchdog_bark(void)
+static void watchdog_bark(const char *doing)
 {
-	watchdog_say("watchdog: no progress; ");
-	watchdog_say(__atomic_load_n(&watchdog_doing, __ATOMIC_RELAXED));
+	watchdog_say("watchdog: no progress: ");
+	watchdog_say(doing ? doing : "?");
 	watchdog_say("\n");
 	upcall_dump(2);
 	watchdog_say("watchdog: a moment later\n");
@@ -47,18 +83,25 @@ static void watchdog_bark(void)
 	syscall(SYS_exit_group, WATCHDOG_STATUS);
 }
 
+static void watchdog_look(unsigned i)
+{
+	uint64_t pats = __atomic_load_n(&watchdog_slot[i].pats, __ATOMIC_RELAXED);
+
+	watchdog_slot[i].idle = pats && pats == watchdog_slot[i].seen ? watchdog_slot[i].idle + 1
+								      : 0;
+	watchdog_slot[i].seen = pats;
+	if (watchdog_slot[i].idle >= 4 * watchdog_seconds)
+		watchdog_bark(watchdog_slot[i].doing);
+}
+
 static void *watchdog_main(void *arg)
 {
-	uint64_t seen = ~UINT64_C(0), pats;
-	unsigned idle = 0;
+	unsigned i;
 
 	for (;;) {
 		nanosleep(&(struct timespec){ 0, 250000000 }, NULL);
-		pats = __atomic_load_n(&watchdog_pats, __ATOMIC_RELAXED);
-		idle = pats == seen ? idle + 1 : 0;
-		seen = pats;
-		if (idle >= 4 * watchdog_seconds)
-			watchdog_bark();
+		for (i = 0; i < __atomic_load_n(&watchdog_used, __ATOMIC_RELAXED); i++)
+			watchdog_look(i);
 	}
 	return arg;
 }
