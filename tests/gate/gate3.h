@@ -62,8 +62,9 @@ struct g3_cfg {
 	uint32_t vcores;
 	uint32_t acts;
 	bool standby;
-	uint64_t grace_ns; /* before the kernel side takes a core for others */
-	uint64_t take_ns;  /* before a side takes by force */
+	uint64_t grace_ns;   /* before the kernel side takes a core for others */
+	uint64_t take_ns;    /* before a side takes by force */
+	uint64_t quantum_ns; /* turns of those whose minimum does not fit; 0: none */
 };
 
 enum g3_ctl {

@@ -103,6 +103,7 @@ static void serve(const char *name, const struct g3_cfg *cfg, int ctl)
 		.max_clients = 16,
 		.grace_ns = cfg->grace_ns,
 		.take_ns = cfg->take_ns,
+		.quantum_ns = cfg->quantum_ns,
 	};
 	struct up_server *s;
 	struct question q;
