@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
@@ -57,6 +58,7 @@
 	x(sched_setaffinity);             \
 	x(sigaction);                     \
 	x(sigaltstack);                   \
+	x(siglongjmp);                    \
 	x(signal);                        \
 	x(sigpending);                    \
 	x(sigprocmask);                   \
@@ -124,7 +126,6 @@ bool up_libc_fault(struct up_uthread *u, int sig, siginfo_t *info, ucontext_t *u
 
 /* libc_mask.c */
 void up_libc_set_mask(struct up_uthread *u, uint64_t mask); /* and who must know learns of it */
-uint64_t up_libc_mask(struct up_uthread *u);
 void up_libc_receiver_sync(void); /* what was open to the receiver has been handled */
 uint32_t up_libc_handled(void);	  /* counts handlers that ran on the receiver */
 uint32_t up_libc_events(void);	  /* counts those, and signals sent to uthreads */
@@ -133,11 +134,11 @@ void up_libc_events_add(void);
 void up_libc_masks_reset(void);
 void up_libc_child(uint64_t mask, const stack_t *altstack);
 
-/* libc_handler.c: true when a handler ran. */
-bool up_libc_run_pending(struct up_uthread *u);
-bool up_libc_run_handler(struct up_uthread *u, int sig, siginfo_t *info, void *ucontext);
-/* Abandoned by a longjmp: the masks of their callers come back. */
-void up_libc_drop_records(struct up_uthread *u);
+/* libc_handler.c */
+void up_libc_run_pending(struct up_uthread *u);
+void up_libc_run_handler(struct up_uthread *u, int sig, siginfo_t *info, void *ucontext);
+/* Before a longjmp to env: handlers that it leaves give back the masks that they found. */
+void up_libc_jump(const void *env);
 
 /* libc_action.c */
 int up_libc_get_action(int sig, struct sigaction *ret_action);

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "arch/x86_64/tls.h"
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/mutant.h"
@@ -22,10 +23,13 @@
 #define IGNORED \
 	(up_sig_bit(SIGCHLD) | up_sig_bit(SIGCONT) | up_sig_bit(SIGURG) | up_sig_bit(SIGWINCH))
 
-/* On the stack of up_libc_run_handler(): the mask to return to, also when the handler never returns
- * but jumps out. */
+/*
+ * On the stack of up_libc_run_handler(): the mask to return to. A handler is left in three ways: it
+ * returns, it throws (which runs our cleanup), or it jumps, and then longjmp() comes by here first.
+ */
 struct up_sig_record {
 	struct up_sig_record *older;
+	struct up_uthread *u;
 	uint64_t mask;
 	bool on_altstack;
 };
@@ -37,25 +41,30 @@ static bool on_altstack(const struct up_uthread *u, uintptr_t sp)
 	return u->altstack.ss_sp && sp >= lo && sp - lo < u->altstack.ss_size;
 }
 
-/* The handler's frame lies deeper than its record; when we are above it, it has been left. */
-static bool is_left(const struct up_uthread *u, const struct up_sig_record *rec, uintptr_t sp)
+static void leave_handler(struct up_sig_record *rec)
 {
-	if (rec->on_altstack && !on_altstack(u, sp))
-		return true;
-	return rec->on_altstack == on_altstack(u, sp) && sp > (uintptr_t)rec;
+	rec->u->sig_records = rec->older;
+	up_libc_set_mask(rec->u, rec->mask);
 }
 
-void up_libc_drop_records(struct up_uthread *u)
+/* Stacks grow down: what lies deeper than the jump's target is left by it. */
+static bool is_left(const struct up_uthread *u, const struct up_sig_record *rec, uintptr_t sp)
 {
-	uintptr_t sp = (uintptr_t)__builtin_frame_address(0);
+	if (rec->on_altstack != on_altstack(u, sp))
+		return rec->on_altstack;
+	return (uintptr_t)rec < sp;
+}
 
-	while (u->sig_records && is_left(u, u->sig_records, sp)) {
-		uint64_t mask = u->sig_records->mask;
+void up_libc_jump(const void *env)
+{
+	struct up_uthread *u = up_self();
+	uintptr_t sp;
 
-		u->sig_records = u->sig_records->older;
-		if (!UP_MUT(handler_mask_kept))
-			up_libc_set_mask(u, mask);
-	}
+	if (!u || !u->sig_records || UP_MUT(handler_mask_kept))
+		return;
+	sp = up_tls_jmp_sp(env);
+	while (u->sig_records && is_left(u, u->sig_records, sp))
+		leave_handler(u->sig_records);
 }
 
 /* As Linux would have done it: to this kernel thread, which does not come back as a rule. */
@@ -86,31 +95,32 @@ static void call(const struct sigaction *act, int sig, siginfo_t *info, void *uc
 		act->sa_handler(sig);
 }
 
-bool up_libc_run_handler(struct up_uthread *u, int sig, siginfo_t *info, void *ucontext)
+void up_libc_run_handler(struct up_uthread *u, int sig, siginfo_t *info, void *ucontext)
 {
-	struct up_sig_record rec = { .older = u->sig_records, .mask = u->sig_mask };
+	__attribute__((cleanup(leave_handler))) struct up_sig_record rec = {
+		.older = u->sig_records,
+		.u = u,
+		.mask = u->sig_mask,
+		.on_altstack = on_altstack(u, (uintptr_t)&rec)
+	};
 	struct sigaction act, dfl = { .sa_handler = SIG_DFL };
 	uint64_t during;
 
 	if (up_libc_get_action(sig, &act) || act.sa_handler == SIG_IGN)
-		return false;
+		return;
 	if (act.sa_handler == SIG_DFL) {
 		default_action(sig);
-		return false;
+		return;
 	}
 	if (act.sa_flags & (int)SA_RESETHAND)
 		sigaction(sig, &dfl, NULL);
 	during = rec.mask | up_sig_from(&act.sa_mask);
 	if (!(act.sa_flags & SA_NODEFER))
 		during |= up_sig_bit(sig);
-	rec.on_altstack = on_altstack(u, (uintptr_t)&rec);
 	u->sig_records = &rec;
 	up_libc_set_mask(u, during);
+	u->sig_handled++;
 	call(&act, sig, info, ucontext);
-	up_libc_drop_records(u); /* of handlers that came meanwhile and were jumped out of */
-	u->sig_records = rec.older;
-	up_libc_set_mask(u, rec.mask);
-	return true;
 }
 
 static void fill_info(siginfo_t *info, int sig)
@@ -123,22 +133,20 @@ static void fill_info(siginfo_t *info, int sig)
 }
 
 /* Lowest number first; each is taken once, whoever sent it how often. */
-bool up_libc_run_pending(struct up_uthread *u)
+void up_libc_run_pending(struct up_uthread *u)
 {
-	bool ran = false;
-
 	for (;;) {
 		/* acquire: pairs with the sender's release: what it wrote before is there */
-		uint64_t pending = up_load_acquire(&u->sig_pending) & ~up_libc_mask(u);
+		uint64_t pending = up_load_acquire(&u->sig_pending) & ~u->sig_mask;
 		siginfo_t info;
 		int sig;
 
 		if (!pending)
-			return ran;
+			return;
 		sig = (int)up_lowest_bit(pending) + 1;
 		up_fetch_and_relaxed(&u->sig_pending, ~up_sig_bit(sig));
 		fill_info(&info, sig);
-		ran |= up_libc_run_handler(u, sig, &info, NULL);
+		up_libc_run_handler(u, sig, &info, NULL);
 	}
 }
 

@@ -196,12 +196,6 @@ static void account(uint64_t removed, uint64_t added)
 		wait_receiver(wanted);
 }
 
-uint64_t up_libc_mask(struct up_uthread *u)
-{
-	up_libc_drop_records(u);
-	return u->sig_mask;
-}
-
 void up_libc_set_mask(struct up_uthread *u, uint64_t mask)
 {
 	uint64_t was = u->sig_mask;
@@ -292,7 +286,7 @@ void up_libc_stop(struct up_uthread *u)
 /* 0 or an error number. */
 static int change(struct up_uthread *u, int how, const sigset_t *set, sigset_t *ret_old)
 {
-	uint64_t was = up_libc_mask(u), mask = set ? up_sig_from(set) : 0;
+	uint64_t was = u->sig_mask, mask = set ? up_sig_from(set) : 0;
 
 	if (set) {
 		if (how == SIG_BLOCK)
@@ -338,7 +332,7 @@ UP_EXPORT int sigpending(sigset_t *ret_set)
 	if (u) {
 		/* Linux counts the process's; acquire: pairs with who sent one to this uthread */
 		pending = up_sig_from(ret_set) | up_load_acquire(&u->sig_pending);
-		up_sig_to(pending & up_libc_mask(u), ret_set);
+		up_sig_to(pending & u->sig_mask, ret_set);
 	}
 	return 0;
 }

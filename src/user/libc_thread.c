@@ -83,6 +83,10 @@ UP_EXPORT int timer_create(clockid_t clock, struct sigevent *ev, timer_t *ret_ti
 
 /* ---- the end of a uthread ---- */
 
+/* What pthread_cleanup_push() uses in C; with exceptions pthread.h does not show them. */
+extern void __pthread_register_cancel(__pthread_unwind_buf_t *buf);
+extern void __pthread_unregister_cancel(__pthread_unwind_buf_t *buf);
+
 /* pthread_exit() unwinds to the innermost buffer that is registered with the thread's descriptor:
  * this one, at the bottom of the stack. */
 void *up_libc_call(void *(*fn)(void *), void *arg)

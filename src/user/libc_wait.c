@@ -98,13 +98,14 @@ UP_EXPORT int sigwait(const sigset_t *set, int *ret_sig)
 /* Read before the mask opens anything: what runs by that is what we wait for. */
 static int suspend(struct up_uthread *u, uint64_t mask)
 {
-	uint32_t handled = up_libc_handled(), seen;
-	uint64_t was = up_libc_mask(u);
+	uint32_t by_process = up_libc_handled(), by_us = u->sig_handled, seen;
+	uint64_t was = u->sig_mask;
 
 	up_libc_set_mask(u, mask);
 	for (;;) {
 		seen = up_libc_events();
-		if (up_libc_run_pending(u) || up_libc_handled() != handled)
+		up_libc_run_pending(u);
+		if (u->sig_handled != by_us || up_libc_handled() != by_process)
 			break;
 		up_libc_events_wait(seen);
 	}
@@ -124,5 +125,5 @@ UP_EXPORT int pause(void)
 {
 	struct up_uthread *u = up_self();
 
-	return u ? suspend(u, up_libc_mask(u)) : up_libc()->pause();
+	return u ? suspend(u, u->sig_mask) : up_libc()->pause();
 }

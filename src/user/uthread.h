@@ -53,6 +53,7 @@ struct up_uthread {
 	bool detached;
 	bool is_main;
 	bool resched;	   /* owner: give way at the next look */
+	int moved;	   /* what came of its wish to be single- or many-core */
 	uint32_t cs_depth; /* sections it was in when its core was taken */
 	uint32_t last_act; /* the activation it ran on last, to tell migrations */
 	uint32_t state;
@@ -83,7 +84,7 @@ struct up_uthread {
 	uint64_t sig_mask;    /* it writes, others read */
 	uint64_t sig_pending; /* atomic: sent to it alone, not delivered yet */
 	uint64_t sig_wait;    /* atomic: what it waits for in sigwait() and its like */
-	uint32_t sig_word;    /* futex: counts what was sent */
+	uint32_t sig_handled; /* its own: counts handlers that ran on it */
 	struct up_sig_record *sig_records; /* handlers that run on it, newest first */
 	void *exit_value;     /* of pthread_exit() */
 	stack_t altstack;

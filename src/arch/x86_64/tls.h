@@ -34,4 +34,15 @@ static inline uintptr_t up_tls_fs(void)
 	return fs;
 }
 
+/*
+ * The stack pointer that a jmp_buf of glibc's holds, scrambled with the thread's pointer guard.
+ */
+static inline uintptr_t up_tls_jmp_sp(const uintptr_t *jmp_buf_words)
+{
+	uintptr_t sp = jmp_buf_words[6], guard;
+
+	__asm__ __volatile__("movq %%fs:0x30, %0" : "=r"(guard));
+	return (sp >> 0x11 | sp << (64 - 0x11)) ^ guard;
+}
+
 #endif
