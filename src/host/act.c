@@ -195,7 +195,7 @@ static void count_behind(struct up_act *a, uint32_t class)
 	uint64_t ns;
 
 	a->stats.unblocked[class]++;
-	if (class != UP_CLASS_UNANNOUNCED)
+	if (class == UP_CLASS_ANNOUNCED)
 		return;
 	ns = up_thread_cpu_ns() - a->stolen_cpu_ns;
 	a->stats.behind_ns += ns;

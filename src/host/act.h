@@ -123,7 +123,8 @@ struct up_host {
 	uint64_t slice_ns; /* 0: none */
 	uint64_t tick_ns;
 	bool use_slicer;
-	bool use_rseq; /* home.c */
+	bool use_rseq;	     /* home.c: it leads home from system calls */
+	bool use_rseq_fault; /* ... and from page faults */
 	sigset_t act_mask; /* what an activation blocks in uthread context */
 	uint64_t act_mask_raw;
 	/* The process's own CPU set, which its children are to have; written by the keeper. */
@@ -185,13 +186,17 @@ void up_watch_arm(uint32_t vcore); /* vcore context */
 int up_watch_look(uint32_t vcore);
 /* What a task is doing: -EAGAIN on a processor or waiting for one, else its class. */
 int up_task_class(const struct up_act *a);
-int up_task_look(const struct up_act *a, uint64_t *ret_pc);
+struct up_look {
+	uint64_t pc; /* where it will come back to */
+	bool unint;  /* it sleeps uninterruptibly: a signal waits for the end of that */
+};
+int up_task_look(const struct up_act *a, struct up_look *ret_look);
 
 /* home.c */
-bool up_home_probe(void);
-void up_home_set(struct up_act *a, uint64_t pc);
+void up_home_init(void);
+void up_home_set(struct up_act *a, int class_of_call, uint64_t pc);
 void up_home_unset(struct up_act *a);
-void up_home_call(struct up_act *a, int class_of_call);
+void up_home_call(struct up_act *a, int class_of_call, bool unint);
 
 /* slicer.c */
 int up_slicer_start(uint32_t vcore);

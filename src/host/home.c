@@ -20,6 +20,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <sys/rseq.h>
 #include <sys/wait.h>
 
@@ -34,13 +35,11 @@ static uint64_t *rseq_cs_word(uint64_t fs)
 }
 
 /* In a child, since a kernel built to debug rseq kills who makes a call inside a sequence. */
-bool up_home_probe(void)
+static bool probe(void)
 {
 	int status = 0;
 	long pid;
 
-	if (!__rseq_size)
-		return false;
 	pid = up_syscall5(SYS_clone, 0, 0, 0, 0, 0); /* no exit signal: nobody else hears of it */
 	if (!pid) {
 		struct up_rseq_cs cs = { .post_commit_offset = 1 };
@@ -55,14 +54,29 @@ bool up_home_probe(void)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
+void up_home_init(void)
+{
+	/* Kernels that no longer look after a system call still do after a page fault. */
+	up_host.use_rseq_fault = __rseq_size && !getenv("UPCALL_NO_RSEQ");
+	up_host.use_rseq = up_host.use_rseq_fault && probe();
+}
+
+static bool by_rseq(int class)
+{
+	return class == UP_CLASS_FAULT ? up_host.use_rseq_fault : up_host.use_rseq;
+}
+
 /* Before the hand-over word is taken: the victim may come back at any moment from here on, and
  * finds out for itself whether it was replaced. */
-void up_home_set(struct up_act *a, uint64_t pc)
+void up_home_set(struct up_act *a, int class, uint64_t pc)
 {
-	if (!up_host.use_rseq || !pc || UP_MUT(came_back_not_caught))
+	const char *to = class == UP_CLASS_FAULT ? up_arch_came_back_fault : up_arch_came_back;
+
+	if (!by_rseq(class) || !pc || UP_MUT(came_back_not_caught))
 		return;
+	a->gs.home_pc = pc;
 	a->rseq_cs.post_commit_offset = 1;
-	a->rseq_cs.abort_ip = (uintptr_t)up_arch_came_back;
+	a->rseq_cs.abort_ip = (uintptr_t)to;
 	a->rseq_cs.start_ip = pc;
 	/* release: the kernel, on this core, reads the section through this word */
 	up_store_release(rseq_cs_word(a->own_fs), (uint64_t)(uintptr_t)&a->rseq_cs);
@@ -70,20 +84,21 @@ void up_home_set(struct up_act *a, uint64_t pc)
 
 void up_home_unset(struct up_act *a)
 {
-	if (up_host.use_rseq)
+	if (up_host.use_rseq_fault)
 		up_store_relaxed(rseq_cs_word(a->own_fs), 0);
 }
 
-void up_home_call(struct up_act *a, int class)
+void up_home_call(struct up_act *a, int class, bool unint)
 {
 	struct itimerspec its = { .it_value = { 0, 1 } };
 
-	if (class == UP_CLASS_FAULT || (class == UP_CLASS_UNINT && !up_host.use_rseq)) {
+	if (class == UP_CLASS_ANNOUNCED || by_rseq(class))
+		return; /* it looks by itself, or is led here */
+	if (unint) {
 		/* It sleeps uninterruptibly: the signal waits at the way out, and breaks nothing. */
 		if (!UP_MUT(fault_signal_not_queued))
 			up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
-	} else if (class == UP_CLASS_UNANNOUNCED && a->has_timer && !up_host.use_slicer &&
-		   !up_host.use_rseq) {
+	} else if (a->has_timer && !up_host.use_slicer) {
 		if (up_host.slice_ns)
 			its.it_interval = up_ns_timespec(up_host.slice_ns);
 		up_syscall4(SYS_timer_settime, (long)a->timer, 0, &its, 0);

@@ -181,7 +181,7 @@ int up_host_start(const struct up_host_cfg *cfg)
 	up_host.slice_ns = cfg->slice_ns;
 	up_host.tick_ns = kernel_tick_ns();
 	up_host.use_slicer = cfg->slice_ns && cfg->slice_ns < up_host.tick_ns;
-	up_host.use_rseq = up_home_probe();
+	up_home_init();
 	up_arch_home_pid = (uint32_t)up_host.pid;
 	up_arch_home_signo = (uint32_t)up_host.signo;
 	up_host.hooks = cfg->hooks;

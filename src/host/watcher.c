@@ -50,7 +50,7 @@ static uint64_t last_hex(const char *buf, long n)
 	return v;
 }
 
-int up_task_look(const struct up_act *a, uint64_t *ret_pc)
+int up_task_look(const struct up_act *a, struct up_look *ret_look)
 {
 	char buf[160];
 	long n;
@@ -61,17 +61,18 @@ int up_task_look(const struct up_act *a, uint64_t *ret_pc)
 	n = up_syscall4(SYS_pread64, a->syscall_fd, buf, sizeof(buf), 0);
 	if (n <= 0 || buf[0] == 'r')
 		return -EAGAIN;
-	*ret_pc = last_hex(buf, n);
+	ret_look->pc = last_hex(buf, n);
+	ret_look->unint = is_uninterruptible(a);
 	if (buf[0] == '-')
-		return UP_CLASS_FAULT;
-	return is_uninterruptible(a) ? UP_CLASS_UNINT : UP_CLASS_UNANNOUNCED;
+		return UP_CLASS_FAULT; /* interruptible where another program is to mend it */
+	return ret_look->unint ? UP_CLASS_UNINT : UP_CLASS_UNANNOUNCED;
 }
 
 int up_task_class(const struct up_act *a)
 {
-	uint64_t pc;
+	struct up_look look;
 
-	return up_task_look(a, &pc);
+	return up_task_look(a, &look);
 }
 
 static void hand_over(struct up_watch *w, uint32_t v, struct up_act *a, struct up_act *b)
@@ -89,7 +90,8 @@ int up_watch_look(uint32_t v)
 {
 	struct up_watch *w = &up_host.watch[v];
 	struct up_act *a = up_load_acquire(&w->act), *b;
-	uint64_t run, stolen, pc = 0;
+	struct up_look look = { 0 };
+	uint64_t run, stolen;
 	int class;
 
 	if (!a)
@@ -98,7 +100,7 @@ int up_watch_look(uint32_t v)
 	run = up_load_acquire(&a->gs.run);
 	if (up_run_state(run) != UP_RUN_UTHREAD || up_load_relaxed(&a->vcore) != v)
 		return 0; /* the second: it has left this vcore, and runs another */
-	class = up_task_look(a, &pc);
+	class = up_task_look(a, &look);
 	if (class < 0) {
 		w->false_alarms++;
 		return 0;
@@ -110,9 +112,9 @@ int up_watch_look(uint32_t v)
 	}
 	if (up_load_relaxed(&a->gs.call))
 		class = UP_CLASS_ANNOUNCED;
-	if (class == UP_CLASS_UNANNOUNCED || class == UP_CLASS_UNINT) {
+	if (class != UP_CLASS_ANNOUNCED) {
 		a->stolen_cpu_ns = up_host_cpu_ns(a->gs.tid);
-		up_home_set(a, pc);
+		up_home_set(a, class, look.pc);
 	}
 	up_store_relaxed(&a->stolen_class, (uint32_t)class);
 	stolen = run - UP_RUN_UTHREAD + UP_RUN_STOLEN;
@@ -125,7 +127,7 @@ int up_watch_look(uint32_t v)
 	}
 	a->stats.blocked[class]++;
 	UP_INJECT(stolen);
-	up_home_call(a, class);
+	up_home_call(a, class, look.unint);
 	hand_over(w, v, a, b);
 	return 1;
 }
@@ -148,6 +150,7 @@ static void park(struct up_watch *w)
 	up_fence_seq_cst();
 	a = up_load_acquire(&w->act);
 	if (a && up_load_relaxed(&w->online) &&
+	    up_load_relaxed(&w->pcore) != UPABI_NONE &&
 	    up_run_state(up_load_acquire(&a->gs.run)) == UP_RUN_UTHREAD) {
 		up_store_relaxed(&w->parked, 0);
 		return;
@@ -182,7 +185,8 @@ static void *watch_main(void *arg)
 	sleep_parked(w);
 	while (!up_load_acquire(&w->quit)) {
 		a = up_load_acquire(&w->act);
-		if (!a || up_run_state(up_load_acquire(&a->gs.run)) != UP_RUN_UTHREAD) {
+		if (!a || up_load_relaxed(&w->pcore) == UPABI_NONE ||
+		    up_run_state(up_load_acquire(&a->gs.run)) != UP_RUN_UTHREAD) {
 			park(w);
 			continue;
 		}
@@ -210,7 +214,7 @@ void up_watch_pin(uint32_t v, uint32_t pcore)
 {
 	struct up_watch *w = &up_host.watch[v];
 
-	w->pcore = pcore;
+	up_store_relaxed(&w->pcore, pcore);
 	if (pcore == UPABI_NONE || !w->tid)
 		return;
 	up_act_pin_task(w->tid, pcore);

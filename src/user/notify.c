@@ -103,6 +103,7 @@ static void on_notify(int sig, siginfo_t *si, void *ucv)
 			return;
 		}
 		mend_call(a, uc);
+		up_frame_undo_came_back(uc, a->gs.home_pc);
 		if (up_run_state(run) == UP_RUN_UTHREAD) {
 			in_uthread(a, run, uc, is_slice);
 			run = up_load_acquire(&a->gs.run);

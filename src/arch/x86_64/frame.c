@@ -20,6 +20,7 @@ uint32_t up_arch_home_pid, up_arch_home_signo;
 extern const char up_arch_coop_begin[], up_arch_coop_end[];
 extern const char up_arch_frame_begin[], up_arch_frame_end[];
 extern const char up_arch_uthread_begin[];
+extern const char up_arch_came_back_fault_moved[];
 
 /* Linux keeps words of its own behind the legacy area of the floating-point state. */
 #define FP_MAGIC1 0x46505853u
@@ -58,6 +59,18 @@ bool up_frame_in_window(const ucontext_t *uc)
 		return false;
 	return (pc >= (uintptr_t)up_arch_coop_begin && pc < (uintptr_t)up_arch_coop_end) ||
 	       (pc >= (uintptr_t)up_arch_frame_begin && pc < (uintptr_t)up_arch_frame_end);
+}
+
+void up_frame_undo_came_back(ucontext_t *uc, uint64_t home_pc)
+{
+	uintptr_t pc = up_frame_pc(uc);
+
+	if (pc != (uintptr_t)up_arch_came_back_fault &&
+	    pc != (uintptr_t)up_arch_came_back_fault_moved)
+		return;
+	if (pc == (uintptr_t)up_arch_came_back_fault_moved)
+		uc->uc_mcontext.gregs[REG_RSP] += 128;
+	up_frame_set_pc(uc, home_pc);
 }
 
 void up_frame_set_altstack(ucontext_t *uc, const stack_t *ss)

@@ -30,6 +30,9 @@ static inline void up_frame_set_pc(ucontext_t *uc, uintptr_t pc)
 /* True when pc lies where a uthread is still saved as it was (switch.S). */
 bool up_frame_in_window(const ucontext_t *uc);
 
+/* Interrupted on the way home from a page fault, before home_pc was read: back to the fault. */
+void up_frame_undo_came_back(ucontext_t *uc, uint64_t home_pc);
+
 /* rt_sigreturn installs uc_stack on the thread that returns: it must be that thread's own. */
 void up_frame_set_altstack(ucontext_t *uc, const stack_t *ss);
 

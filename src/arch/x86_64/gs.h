@@ -31,6 +31,7 @@ struct up_gs {
 	uint32_t call;	 /* class of the announced call + 1, 0 for none */
 	uint32_t due;	 /* something waits for the end of the section or call */
 	uint32_t tid;	   /* of the activation's kernel thread */
+	uint64_t home_pc;  /* where the instruction stands that faulted; home.c */
 };
 
 #define UP_GS_AT(field, off) \
@@ -47,6 +48,7 @@ UP_GS_AT(cs_depth, UP_GS_CS_DEPTH);
 UP_GS_AT(call, UP_GS_CALL);
 UP_GS_AT(due, UP_GS_DUE);
 UP_GS_AT(tid, UP_GS_TID);
+UP_GS_AT(home_pc, UP_GS_HOME_PC);
 #undef UP_GS_AT
 
 #define UP_GS_STR_(x) #x

@@ -19,6 +19,7 @@
 #define UP_GS_CALL 76
 #define UP_GS_DUE 80
 #define UP_GS_TID 84
+#define UP_GS_HOME_PC 88
 
 #define UP_RSEQ_SIGNATURE 0x53053053 /* the one that glibc registers with */
 

@@ -333,6 +333,49 @@ up_arch_came_back:
 	ret	$128
 	.size	up_arch_came_back, . - up_arch_came_back
 
+/*
+ * The same for one that comes back from a page fault: any register may be live, so all are kept, and
+ * the way back is to the instruction that faulted, which gs:home_pc names on this activation alone.
+ * Interrupted before that word has been read, the handler undoes what was done (frame.c).
+ */
+	.p2align 4
+	.long	UP_RSEQ_SIGNATURE
+	.globl	up_arch_came_back_fault
+	.hidden	up_arch_came_back_fault
+	.type	up_arch_came_back_fault, @function
+up_arch_came_back_fault:
+	leaq	-128(%rsp), %rsp
+	.globl	up_arch_came_back_fault_moved
+	.hidden	up_arch_came_back_fault_moved
+up_arch_came_back_fault_moved:
+	pushq	%gs:UP_GS_HOME_PC
+	pushfq
+	pushq	%rax
+	movq	%gs:UP_GS_RUN, %rax
+	andl	$UP_RUN_MASK, %eax
+	cmpl	$UP_RUN_STOLEN, %eax
+	jne	1f
+	pushq	%rcx
+	pushq	%r11
+	pushq	%rdi
+	pushq	%rsi
+	pushq	%rdx
+	movl	up_arch_home_pid(%rip), %edi
+	movl	%gs:UP_GS_TID, %esi
+	movl	up_arch_home_signo(%rip), %edx
+	movl	$234, %eax			/* tgkill */
+	syscall
+	popq	%rdx
+	popq	%rsi
+	popq	%rdi
+	popq	%r11
+	popq	%rcx
+1:
+	popq	%rax
+	popfq
+	ret	$128
+	.size	up_arch_came_back_fault, . - up_arch_came_back_fault
+
 /* int up_arch_rseq_probe(struct up_rseq_cs *cs, uint64_t *rseq_cs_word): sleeps for a moment with
  * the section set behind the call.  1: Linux brought us to the abort address. */
 FUNC up_arch_rseq_probe
