@@ -102,7 +102,8 @@ int up_block(struct up_proc *p, uint32_t slot, const uint64_t *arg, uint64_t now
 	if (p->nr_lack)
 		up_act_fill(p, false);
 	up_info_counts(p);
-	if (vc->taking && !up_eff_queued(&vc->take)) { /* aimed at somebody else: aim again */
+	if (vc->taking && !up_eff_queued(&vc->take) &&
+	    !UP_MUT(take_not_aimed_again)) { /* aimed at somebody else: aim again */
 		vc->take_serial = up_kern_serial(p->kern);
 		up_eff_queue(&vc->take);
 	}

@@ -262,9 +262,11 @@ const char *up_kern_idle_reason(const struct up_kern *k, uint32_t pcore)
 	if (!up_core_grantable(k))
 		return "the limit is reached";
 	up_list_for_each_entry (p, &k->hungry, hungry) {
+		if (!wants_idle_core(p))
+			continue;
 		reason = up_policy_unserved(p);
 		if (!reason)
 			return "no reason known";
 	}
-	return reason;
+	return reason ? reason : "kept for those whose turn it is";
 }

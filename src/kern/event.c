@@ -32,7 +32,8 @@ static bool push(struct upabi_vcoredata *vd, struct up_vcore *vc, const struct u
 	/* Acquire: the vcore has read a slot before its head lets us write there. */
 	uint32_t used = vc->ring_tail - up_load_acquire(&vd->ring_head);
 
-	if (used >= UPABI_RING_LEN && !UP_MUT(ring_overwrites))
+	if (UP_MUT(head_believed) ? used == UPABI_RING_LEN
+				  : used >= UPABI_RING_LEN && !UP_MUT(ring_overwrites))
 		return false;
 	if (UP_MUT(tail_before_slot))
 		up_store_release(&vd->ring_tail, vc->ring_tail + 1);

@@ -178,7 +178,7 @@ static void serve(struct up_kern *k, struct up_proc *p, uint64_t now)
 	if (!p->nr_online) { /* with its minimum at once, or not at all */
 		uint32_t min = up_policy_min(p);
 
-		if (up_core_grantable(k) < min)
+		if (up_core_grantable(k) < min && !UP_MUT(minimum_ignored))
 			return;
 		if (acts < min) {
 			go_without(p, min - p->nr_free);
@@ -241,7 +241,7 @@ static int64_t shortfall(struct up_kern *k)
 	up_list_for_each_entry (p, &k->active, active) {
 		uint32_t target = up_policy_target(p);
 
-		if (staying(p) < target && p->nr_condemned)
+		if (staying(p) < target && p->nr_condemned && !UP_MUT(warning_not_taken_back))
 			rescind(p, target - staying(p));
 		if (staying(p) < target)
 			need += target - staying(p);

@@ -314,7 +314,7 @@ void up_proc_wake(struct up_proc *p, uint64_t now)
 {
 	struct up_res *cores = &p->res[UPABI_RES_CORES];
 
-	if (p->parking)
+	if (p->parking && !UP_MUT(wake_forgotten))
 		p->woken = true;
 	if (p->state != UPABI_WAITING)
 		return;

@@ -48,7 +48,7 @@ uint32_t up_vcore_pick(const struct up_proc *p)
 	if (p->s_first && !p->vcores[p->s_vcore].online)
 		return p->s_vcore;
 	frozen = up_bit_next(p->frozen_map, p->max_vcores, 0);
-	if (frozen < p->max_vcores)
+	if (frozen < p->max_vcores && !UP_MUT(frozen_not_first))
 		return (uint32_t)frozen;
 	if (UP_MUT(hole_not_filled)) {
 		for (uint32_t v = p->max_vcores; v-- > 0;)

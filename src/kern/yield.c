@@ -50,7 +50,7 @@ static int may_yield(struct up_proc *p, struct up_vcore *vc, uint32_t vcore, boo
 		return -EAGAIN; /* condemned: it is too late to go by one's own will */
 	if (nice && vc->why == UP_WHY_NONE)
 		return -ECANCELED;
-	if (!nice && vc->req_seen != p->req_gen) {
+	if (!nice && vc->req_seen != p->req_gen && !UP_MUT(request_unheard)) {
 		vc->req_seen = p->req_gen;
 		return -EAGAIN;
 	}

@@ -197,7 +197,9 @@ static inline int rig_call5(struct rig *r, uint32_t slot, uint32_t op, uint64_t 
 	return ret;
 }
 
-#define rig_call(r, slot, op, ...)			RIG_CALL_(r, slot, op, ##__VA_ARGS__, 0, 0, 0, 0, 0)
+/* Arguments that are left out are 0. */
+#define rig_call(r, slot, op, ...) RIG_CALL_(r, slot, op, ##__VA_ARGS__, 0, 0, 0, 0, 0)
+
 #define RIG_CALL_(r, slot, op, a0, a1, a2, a3, a4, ...) rig_call5(r, slot, op, a0, a1, a2, a3, a4)
 
 static inline uint32_t rig_outside(const struct rig *r)

@@ -138,6 +138,30 @@ static void a_minimum_or_nothing(void **state)
 	crowd_fini(&c);
 }
 
+/* Two of its three cores have come: not one of them runs for it yet, and that is the reason. */
+static void cores_gather_until_there_are_enough(void **state)
+{
+	struct up_effect take[2];
+	struct crowd c;
+
+	crowd_init(&c, 4, 2);
+	want(&c, 0, 3, 0);
+	obey(&c);
+	want(&c, 1, 3, 3);
+	c.r.now += 1000;
+	up_kern_tick(c.r.k, c.r.now);
+	rig_effects(&c.r);
+	assert_int_equal(rig_count(&c.r, UP_EFF_TAKE), 2);
+	take[0] = *rig_find(&c.r, UP_EFF_TAKE, 1);
+	take[1] = *rig_find(&c.r, UP_EFF_TAKE, 2);
+	assert_int_equal(rig_done(&c.r, take[0].id, 0), 0);
+	assert_int_equal(has(&c, 1), 0);
+	assert_string_equal(up_kern_idle_reason(c.r.k, 3), "its minimum gathers");
+	assert_int_equal(rig_done(&c.r, take[1].id, 0), 0);
+	assert_int_equal(has(&c, 1), 3);
+	crowd_fini(&c);
+}
+
 static void more_processes_than_cores_take_turns(void **state)
 {
 	uint32_t ran[6] = { 0 };
@@ -224,6 +248,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(alone_it_gets_everything),
 	cmocka_unit_test(max_min_shares),
 	cmocka_unit_test(a_minimum_or_nothing),
+	cmocka_unit_test(cores_gather_until_there_are_enough),
 	cmocka_unit_test(more_processes_than_cores_take_turns),
 	cmocka_unit_test(a_need_that_passes_takes_nothing),
 	cmocka_unit_test(no_activation_no_claim),

@@ -38,6 +38,18 @@ static void race_14_wanted_stops_at_nothing(void **state)
 	rig_fini(&r);
 }
 
+static void race_14_nor_with_others_online(void **state)
+{
+	struct rig r;
+
+	rig_many(&r, 2, 2, 3, 0);
+	assert_int_equal(rig_request(&r, rig_map(&r, 0)->act, 0, 0), 0);
+	assert_int_equal(rig_call(&r, rig_map(&r, 1)->act, UPABI_OP_YIELD, 1), 0);
+	assert_true(r.p->res[UPABI_RES_CORES].wanted == 0);
+	assert_int_equal(r.info->num_vcores, 1);
+	rig_fini(&r);
+}
+
 static void race_52_runnable_and_nothing_wanted(void **state)
 {
 	struct rig r;
@@ -331,6 +343,7 @@ static void a_warning_follows_the_core(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(not_nice_lowers_what_is_wanted),
 	cmocka_unit_test(race_14_wanted_stops_at_nothing),
+	cmocka_unit_test(race_14_nor_with_others_online),
 	cmocka_unit_test(race_52_runnable_and_nothing_wanted),
 	cmocka_unit_test(race_16_nice_needs_a_reason),
 	cmocka_unit_test(nice_keeps_what_is_wanted),

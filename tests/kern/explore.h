@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A small explorer: two threads of real code, every order of their steps and of their buffered
+ * stores becoming visible, each state once.  Deterministic; no thread of the system is involved.
+ */
+#ifndef UP_TESTS_EXPLORE_H
+#define UP_TESTS_EXPLORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct explore {
+	void (*reset)(void *arg); /* as it was, before each run */
+	void (*thread[2])(void *arg);
+	const char *(*judge)(void *arg); /* at the end of a run: NULL, or what is wrong */
+	void *arg;
+	const volatile void *watch[8]; /* words whose order is explored */
+	unsigned nr_watch;
+};
+
+struct explore_result {
+	uint64_t runs;
+	uint64_t states;
+	const char *bad; /* what the first bad run was judged to be, or NULL */
+	char trace[512]; /* its steps: 0 and 1 a step of that thread, a and b a store let out */
+};
+
+void explore_all(const struct explore *e, struct explore_result *ret_result);
+
+#endif
