@@ -46,10 +46,12 @@ int upcall_stop(void);
 
 /*
  * How many cores the process wants from now on, and below how many it would rather not run.  A
- * hint, served as cores allow.  0 makes the caller the single context of a single-core process:
- * uthreads of the other vcores are handed to its scheduler; a later request makes the process
- * many-core again, and the caller keeps its vcore number.  Context: uthread.  -EINVAL min > wanted
- * or more than upcall_max_vcores(), -EPERM not on a uthread, -ENOTCONN.
+ * hint, served as cores allow.  0 makes the process single-core: when it returns, the caller's vcore
+ * goes on alone, without a core of its own and under its old number, and uthreads of the others have
+ * been handed to its scheduler: they take turns there, and a call that blocks blocks them all.  A
+ * later request, by whichever uthread, makes the process many-core again and keeps the number.
+ * Context: uthread.  -EINVAL min > wanted or more than upcall_max_vcores(), -EPERM not on a uthread,
+ * -ENOTCONN.
  */
 int upcall_request(unsigned wanted, unsigned min);
 

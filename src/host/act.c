@@ -146,6 +146,16 @@ static void set_run(struct up_act *a, uint32_t state)
 	up_store_release(&a->gs.run, ((run | UP_RUN_MASK) - UP_RUN_MASK + UP_RUN_SEQ) | state);
 }
 
+/* The single context of a single-core process: Linux' to place, and not to be replaced. */
+void up_act_be_single(struct up_act *a)
+{
+	if (a->pcore != UPABI_NONE)
+		up_act_unpin_self();
+	a->pcore = UPABI_NONE;
+	a->gs.parked = &a->never_parked;
+	up_watch_pin(a->vcore, UPABI_NONE);
+}
+
 static void attach(struct up_act *a, uint32_t v)
 {
 	struct up_watch *w = &up_host.watch[v];
@@ -154,11 +164,13 @@ static void attach(struct up_act *a, uint32_t v)
 
 	up_store_relaxed(&a->vcore, v);
 	set_run(a, UP_RUN_VCORE);
-	if (pcore != a->pcore && pcore != UPABI_NONE)
+	if (pcore == UPABI_NONE)
+		up_act_be_single(a);
+	else if (pcore != a->pcore)
 		up_act_pin(a, pcore);
 	a->gs.disabled = &port->vc[v].notif_disabled;
 	a->gs.pending = &port->vc[v].notif_pending;
-	a->gs.parked = &w->parked;
+	a->gs.parked = pcore == UPABI_NONE ? &a->never_parked : &w->parked;
 	a->gs.vc_stack = up_host.hooks.vc_stack(v);
 	up_store_relaxed(a->gs.disabled, 1);
 	/* Something may have come while nobody was online: look once before any uthread runs. */
@@ -337,7 +349,9 @@ static void *act_main(void *arg)
 	make_timer(a);
 	if (set_altstack(a) < 0 || act_register(a) < 0)
 		goto out;
-	while (!up_load_acquire(&a->quit)) {
+	/* Full fence: we can be found, then we look; pairs with stop_acts(). */
+	up_fence_seq_cst();
+	while (!up_load_acquire(&a->quit) && !up_load_acquire(&up_host.stopping)) {
 		/* acquire: pairs with whoever opens the gate; read before the reasons are */
 		seen = up_load_acquire(&up_host.port->call[a->num].gate);
 		if (!step(a))

@@ -66,6 +66,7 @@ struct up_act {
 	uint64_t own_fs;
 	int syscall_fd; /* /proc/self/task/<tid>/syscall, -1 where there is none */
 	int stat_fd;
+	uint32_t never_parked; /* stands in for the watcher's word where there is none: 0 */
 	uint32_t freezable; /* in vcore context, inside code that is not ours */
 	bool masked; /* asynchronous signals are blocked: the handler was left sideways */
 	bool has_timer;
@@ -138,6 +139,7 @@ struct up_host {
 	int keeper_tid;
 	pthread_t keeper;
 	uint32_t nr_acts;
+	bool stopping;	 /* all activations are to end, those that are on their way here too */
 	uint32_t living; /* futex: activations whose thread exists */
 	int create_errno; /* why the last activation could not be made, 0 */
 	uint64_t backstop_steals;
@@ -170,6 +172,7 @@ void up_act_pin(struct up_act *a, uint32_t pcore);
 long up_act_pin_task(int tid, uint32_t pcore);
 /* Undo the pin for the calling kernel thread (children inherit it), and put it back. */
 void up_act_unpin_self(void);
+void up_act_be_single(struct up_act *a); /* without a core of ours from here on */
 void up_act_repin_self(void);
 void up_act_unmask(struct up_act *a); /* vcore context, before a cooperative resume */
 void up_act_freeze(struct up_act *a); /* handler, vcore context: stand still until started */

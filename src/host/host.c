@@ -201,9 +201,13 @@ int up_host_start(const struct up_host_cfg *cfg)
 
 static void stop_acts(void)
 {
-	uint32_t i, nr = up_load_acquire(&up_host.nr_acts);
 	struct up_act *a;
+	uint32_t i, nr;
 
+	/* Full fence: one that is being made either sees this, or is found below. */
+	up_store_release(&up_host.stopping, true);
+	up_fence_seq_cst();
+	nr = up_load_acquire(&up_host.nr_acts);
 	for (i = 0; i < nr; i++) {
 		a = up_act_get(i);
 		if (!a)

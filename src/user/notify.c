@@ -23,6 +23,7 @@
 #include "user/libc.h"
 
 static struct sigaction old_action;
+static int installed; /* the signal that is ours, 0 */
 
 /* The activation whose thread this is, NULL on a thread that merely inherited its GS base. */
 static struct up_act *act_here(void)
@@ -136,11 +137,15 @@ int up_notify_init(int signo)
 	sigfillset(&sa.sa_mask);
 	for (i = 0; i < sizeof(open) / sizeof(open[0]); i++)
 		sigdelset(&sa.sa_mask, open[i]);
-	return up_libc()->sigaction(signo, &sa, &old_action) ? -errno : 0;
+	if (up_libc()->sigaction(signo, &sa, &old_action))
+		return -errno;
+	installed = signo;
+	return 0;
 }
 
 void up_notify_fini(void)
 {
-	if (up_host.signo)
-		up_libc()->sigaction(up_host.signo, &old_action, NULL);
+	if (installed)
+		up_libc()->sigaction(installed, &old_action, NULL);
+	installed = 0;
 }

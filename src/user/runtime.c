@@ -239,20 +239,60 @@ int upcall_stop(void)
 
 /* ---- how many cores ---- */
 
-static void to_single(struct upcall_uthread *self, void *arg)
+/* It stays this vcore's uthread: the loop, or the vcore's next start, resumes it. */
+static void move(struct upcall_uthread *self, void *how)
 {
-	/* It stays this vcore's uthread: the loop resumes it when the other cores are back. */
 	((struct up_uthread *)self)->state = UP_U_RUNNING;
 	up_act_self_vc()->gs.uthread = self;
-	up_arch_to_own(UP_OWN_TO_S);
+	up_arch_to_own((uint64_t)(uintptr_t)how);
+}
+
+static bool is_single(void)
+{
+	return up_load_acquire(&up_rt.port->info->state) == UPABI_RUNNING_S;
+}
+
+/* Until it has happened: a core that is just being taken is left first, and the other vcores may
+ * still be leaving.  Both are bounded, by the patience with a core that is to go. */
+static void to_single(struct up_uthread *u)
+{
+	while (!is_single()) {
+		up_sched_call(u, move, (void *)UP_OWN_TO_S);
+		if (u->moved)
+			up_syscall0(SYS_sched_yield);
+	}
+	while (is_single() && upcall_nr_vcores())
+		up_syscall0(SYS_sched_yield);
+}
+
+static int request_as_many(struct up_uthread *u, unsigned wanted)
+{
+	uint64_t arg[5] = { 0 };
+	int r;
+
+	do {
+		/* Looked at where nothing moves us: it is us who are single, or nobody. */
+		up_preempt_disable();
+		if (!is_single()) {
+			up_store_relaxed(&up_rt.port->data->res[UPABI_RES_CORES].wanted, wanted);
+			r = up_port_call(up_rt.port, up_act_self_vc()->num, UPABI_OP_REQUEST, arg,
+					 NULL);
+			up_preempt_enable();
+		} else {
+			up_preempt_enable();
+			up_sched_call(u, move, (void *)(UP_OWN_TO_M | (uintptr_t)wanted << 3));
+			r = u->moved;
+		}
+		if (r)
+			up_syscall0(SYS_sched_yield);
+	} while (r == -EBUSY || r == -EPERM || r == -EAGAIN);
+	return r;
 }
 
 int upcall_request(unsigned wanted, unsigned min)
 {
 	struct upabi_res_request *req;
-	uint64_t arg[5] = { 0 };
 	struct up_uthread *u = up_self();
-	int r;
 
 	if (!up_rt.started)
 		return -ENOTCONN;
@@ -264,14 +304,10 @@ int upcall_request(unsigned wanted, unsigned min)
 	up_store_relaxed(&req->wanted_min, min);
 	up_store_relaxed(&req->wanted, wanted);
 	up_store_relaxed(&up_rt.target, wanted);
-	if (!wanted) {
-		up_sched_call(u, to_single, NULL);
-		return 0;
-	}
-	up_preempt_disable();
-	r = up_port_call(up_rt.port, up_act_self_vc()->num, UPABI_OP_REQUEST, arg, NULL);
-	up_preempt_enable();
-	return r;
+	if (wanted)
+		return request_as_many(u, wanted);
+	to_single(u);
+	return 0;
 }
 
 unsigned upcall_nr_vcores(void)

@@ -332,6 +332,29 @@ void up_vcore_again(void)
 	loop(a);
 }
 
+/* The single context waits in its vcore's slot until that is started again; whoever starts it may
+ * do so before the call is over here.  False: not yet, it goes on here. */
+static bool to_many(struct up_act *a, uint32_t wanted)
+{
+	struct upabi_vcoredata *vd = &up_rt.port->vc[a->vcore];
+	struct up_uthread *u = a->gs.uthread;
+	uint64_t arg[5] = { 0 }, parks = 0;
+	int r;
+
+	a->gs.uthread = NULL;
+	u->moved = 0;
+	/* release: pairs with up_vcore_entry()'s exchange: the context is saved */
+	up_store_release(&vd->uthread_ctx, (uint64_t)(uintptr_t)u);
+	up_store_relaxed(&up_rt.port->data->res[UPABI_RES_CORES].wanted, wanted);
+	r = up_port_call(up_rt.port, a->num, UPABI_OP_REQUEST, arg, &parks);
+	if (!r && parks)
+		return true;
+	up_store_relaxed(&vd->uthread_ctx, 0);
+	a->gs.uthread = u;
+	u->moved = r ? r : -EAGAIN;
+	return false;
+}
+
 bool up_vcore_leave(struct up_act *a, uint64_t how)
 {
 	struct up_vcore *vc = vcore_of(a);
@@ -344,11 +367,13 @@ bool up_vcore_leave(struct up_act *a, uint64_t how)
 		/* 0: our core is the other's now; else it runs, or must not: go on here. */
 		return up_port_call(up_rt.port, a->num, UPABI_OP_CHANGE_TO, arg, NULL) == 0;
 	case UP_OWN_TO_S:
-		if (!up_port_call(up_rt.port, a->num, UPABI_OP_TO_S, arg, NULL)) {
-			up_act_unpin_self();
-			a->pcore = UPABI_NONE;
-		}
+		((struct up_uthread *)a->gs.uthread)->moved =
+			up_port_call(up_rt.port, a->num, UPABI_OP_TO_S, arg, NULL);
+		if (!((struct up_uthread *)a->gs.uthread)->moved)
+			up_act_be_single(a);
 		return false;
+	case UP_OWN_TO_M:
+		return to_many(a, (uint32_t)(how >> 3));
 	default:
 		return true;
 	}

@@ -39,6 +39,6 @@
 #define UP_OWN_TAKEN 4	/* the core is being taken */
 #define UP_OWN_CHANGE 5 /* this core is to run another vcore */
 #define UP_OWN_TO_S 6
-#define UP_OWN_STOP 7
+#define UP_OWN_TO_M 7
 
 #endif
