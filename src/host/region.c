@@ -19,6 +19,7 @@
 
 #include "base/bits.h"
 #include "base/inject.h"
+#include "base/mutant.h"
 
 /* Newer than the C library's headers. */
 #ifndef MFD_NOEXEC_SEAL
@@ -57,7 +58,8 @@ static int map(size_t sz, int prot, int flags, int fd, void **ret_addr)
 	if (addr == MAP_FAILED)
 		return -errno;
 	/* A child of fork() is a process of its own: it must not find our words in its memory. */
-	if (UP_INJECT_FAIL(region_madvise) || madvise(addr, sz, MADV_DONTFORK)) {
+	if (UP_INJECT_FAIL(region_madvise) ||
+	    (!UP_MUT(region_left_to_children) && madvise(addr, sz, MADV_DONTFORK))) {
 		munmap(addr, sz);
 		return -ENOMEM;
 	}
@@ -86,6 +88,8 @@ static int sized_memfd(const char *name, size_t sz)
 /* From here on nobody adds seals; of procinfo nobody makes a writable mapping either. */
 static int seal_for_others(int info_fd, int data_fd)
 {
+	if (UP_MUT(region_left_unsealed))
+		return 0;
 	if (UP_INJECT_FAIL(region_seal_last) ||
 	    fcntl(info_fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) ||
 	    fcntl(data_fd, F_ADD_SEALS, F_SEAL_SEAL))

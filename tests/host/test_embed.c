@@ -17,7 +17,7 @@
 #include "host/embed.h"
 #include "resources.h"
 
-static uint32_t starts, wants;
+static uint32_t starts, wants, drops;
 static uint64_t told;
 static struct up_embed *embed;
 
@@ -33,14 +33,19 @@ static void on_want(void *arg, const struct up_effect *e)
 	up_fetch_add_relaxed(&wants, (uint32_t)e->arg);
 }
 
+static void on_drop(void *arg, const struct up_effect *e)
+{
+	up_fetch_add_relaxed(&drops, 1);
+}
+
 static void on_deadline(void *arg, uint64_t deadline_ns)
 {
 	up_store_relaxed(&told, deadline_ns);
 }
 
-static const struct up_embed_ops ops = { .start = on_start,
-					 .want_act = on_want,
-					 .deadline = on_deadline };
+static const struct up_embed_ops ops = {
+	.start = on_start, .want_act = on_want, .drop_act = on_drop, .deadline = on_deadline
+};
 static const struct up_embed_cfg good = {
 	.max_pcores = 4, .max_vcores = 4, .max_acts = 64, .grace_ns = UP_NSEC_PER_MSEC, .ops = &ops
 };
@@ -48,7 +53,7 @@ static const struct up_embed_cfg good = {
 static int set_up(void **state)
 {
 	alarm(20); /* a hang is a failure */
-	starts = wants = 0;
+	starts = wants = drops = 0;
 	told = 0;
 	return up_embed_create(&good, &embed);
 }
@@ -176,6 +181,18 @@ static void starts_are_performed_and_wants_are_told(void **state)
 	assert_null(up_embed_check(embed));
 }
 
+/* More effects from one call than are carried out of the lock at a time. */
+static void a_long_list_is_performed_to_its_end(void **state)
+{
+	uint64_t dropped = 0;
+
+	for (uint64_t i = 0; i < 40; i++)
+		assert_int_equal(call(UPABI_OP_ACT_ADD, i, 0, NULL), 0);
+	assert_int_equal(call(UPABI_OP_ACT_DEL, 40, 0, &dropped), 0);
+	assert_int_equal(dropped, 40);
+	assert_int_equal(drops, 40);
+}
+
 static void the_timer_is_told_when_it_is_sooner(void **state)
 {
 	uint64_t now;
@@ -268,6 +285,7 @@ static const struct CMUnitTest tests[] = {
 	T(it_begins_as_the_single_context),
 	T(each_failure_leaves_nothing),
 	T(starts_are_performed_and_wants_are_told),
+	T(a_long_list_is_performed_to_its_end),
 	T(the_timer_is_told_when_it_is_sooner),
 	T(callers_do_not_strand_each_other),
 	T(a_child_of_fork_starts_afresh),
