@@ -55,6 +55,7 @@ struct up_act {
 	uint64_t stolen_cpu_ns;
 	uint32_t freeze; /* the core is taken even from vcore context */
 	uint32_t slice_due;
+	uint64_t late_run; /* keeper only: what it saw last */
 
 	struct up_rseq_cs rseq_cs; /* home.c */
 

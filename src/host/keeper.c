@@ -36,6 +36,7 @@ static struct {
 	unsigned now_at;	   /* which of the two is the former */
 	uint64_t reread_ns;
 	uint64_t retry_ns;
+	uint64_t look_ns; /* when to look around next: not at each bell */
 } keeper = { .bell_fd = -1 };
 
 void up_keeper_ring(void)
@@ -65,19 +66,22 @@ static void backstop(uint32_t v)
 	w->last_run = run;
 }
 
-/* Replaced activations that run and that nothing else has called home: no timer could be made, or the
- * look that led to the replacement was a moment old. */
+/* Replaced activations that nothing has called home since we last came by: no timer could be made,
+ * or the look that led to the replacement was a moment old. */
 static void call_home_late(void)
 {
 	uint32_t i, nr = up_load_acquire(&up_host.nr_acts);
 	struct up_act *a;
+	uint64_t run;
 
 	for (i = 0; i < nr; i++) {
 		a = up_act_get(i);
-		if (a &&
-		    up_run_state(up_load_acquire(&a->gs.run)) == UP_RUN_STOLEN &&
-		    up_task_class(a) < 0)
+		if (!a)
+			continue;
+		run = up_load_acquire(&a->gs.run);
+		if (run == a->late_run && up_run_state(run) == UP_RUN_STOLEN && up_task_class(a) < 0)
 			up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
+		a->late_run = run;
 	}
 }
 
@@ -182,7 +186,7 @@ static int64_t time_left(uint64_t now)
 	uint64_t next = keeper.reread_ns, dl = up_load_acquire(&up_host.deadline);
 
 	if (any_online())
-		next = UP_MIN(next, now + BACKSTOP_NS);
+		next = UP_MIN(next, UP_MAX(keeper.look_ns, now));
 	if (dl)
 		next = UP_MIN(next, dl);
 	if (keeper.retry_ns)
@@ -216,7 +220,10 @@ static void keep(void)
 	if (up_load_acquire(&up_host.want_acts) && !keeper.retry_ns)
 		make_acts();
 	make_watchers();
-	look_around(now);
+	if (now >= keeper.look_ns) {
+		keeper.look_ns = now + BACKSTOP_NS;
+		look_around(now);
+	}
 }
 
 static void *keeper_main(void *arg)
