@@ -100,10 +100,24 @@ static void in_child(void)
 	up_libc_child(mask, u ? &altstack : NULL);
 }
 
-/* Early, so that it comes first in the child. */
+/* From here on libc holds malloc's locks, which threads of ours may want too: a uthread that was put
+ * aside with them might wait for a vcore that such a thread is to help. */
+static void before(void)
+{
+	if (up_self())
+		up_preempt_disable();
+}
+
+static void in_parent(void)
+{
+	if (up_self())
+		up_preempt_enable();
+}
+
+/* Early, so that it comes last before a fork, and first after it. */
 __attribute__((constructor(102))) static void watch_forks(void)
 {
-	pthread_atfork(NULL, NULL, in_child);
+	pthread_atfork(before, in_parent, in_child);
 }
 
 /* The fork that runs no handlers. */

@@ -324,7 +324,7 @@ int upcall_vcore_id(void)
 {
 	int v;
 
-	if (!up_rt.started || !up_arch_get_gs())
+	if (!up_rt.started || !up_on_act())
 		return -1;
 	up_preempt_disable();
 	v = (int)up_act_self_vc()->vcore;

@@ -27,10 +27,6 @@
 
 struct up_runtime up_rt;
 
-bool up_on_act(void)
-{
-	return up_arch_get_gs() != 0 && up_run_state(up_gs_run()) != UP_RUN_IDLE;
-}
 
 struct up_uthread *up_self(void)
 {
@@ -43,6 +39,15 @@ struct up_uthread *up_self(void)
 	if (u && u->fs && u->fs != up_tls_fs())
 		return NULL;
 	return u;
+}
+
+bool up_on_act(void)
+{
+	if (!up_arch_get_gs())
+		return false;
+	/* In vcore context nothing moves, so that two looks are of one activation. */
+	return up_self() || (up_run_state(up_gs_run()) == UP_RUN_VCORE &&
+			     up_act_self_vc()->own_fs == up_arch_get_fs());
 }
 
 struct upcall_uthread *upcall_uthread_self(void)
