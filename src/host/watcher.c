@@ -18,10 +18,15 @@
 
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "base/clock.h"
 #include "base/futex.h"
 #include "base/inject.h"
 #include "base/mutant.h"
 #include "base/syscall.h"
+
+/* How long a blocked vcore waits for an activation to be made before it goes without. */
+#define PATIENCE_MIN_NS (200 * UP_NSEC_PER_USEC)
+#define PATIENCE_MAX_NS (10 * UP_NSEC_PER_MSEC)
 
 /* Field 3 of /proc/<tid>/stat stands behind the last ')'. */
 static bool is_uninterruptible(const struct up_act *a)
@@ -50,6 +55,15 @@ static uint64_t last_hex(const char *buf, long n)
 	return v;
 }
 
+static int leading_number(const char *buf)
+{
+	int nr = 0;
+
+	for (; *buf >= '0' && *buf <= '9'; buf++)
+		nr = nr * 10 + *buf - '0';
+	return nr;
+}
+
 int up_task_look(const struct up_act *a, struct up_look *ret_look)
 {
 	char buf[160];
@@ -62,6 +76,7 @@ int up_task_look(const struct up_act *a, struct up_look *ret_look)
 	if (n <= 0 || buf[0] == 'r')
 		return -EAGAIN;
 	ret_look->pc = last_hex(buf, n);
+	ret_look->nr = leading_number(buf);
 	ret_look->unint = is_uninterruptible(a);
 	if (buf[0] == '-')
 		return UP_CLASS_FAULT; /* interruptible where another program is to mend it */
@@ -90,9 +105,9 @@ int up_watch_look(uint32_t v)
 {
 	struct up_watch *w = &up_host.watch[v];
 	struct up_act *a = up_load_acquire(&w->act), *b;
-	struct up_look look = { 0 };
+	struct up_look look = { 0 }, again = { 0 };
 	uint64_t run, stolen;
-	int class;
+	int class, first;
 
 	if (!a)
 		return 0;
@@ -100,7 +115,7 @@ int up_watch_look(uint32_t v)
 	run = up_load_acquire(&a->gs.run);
 	if (up_run_state(run) != UP_RUN_UTHREAD || up_load_relaxed(&a->vcore) != v)
 		return 0; /* the second: it has left this vcore, and runs another */
-	class = up_task_look(a, &look);
+	class = first = up_task_look(a, &look);
 	if (class < 0) {
 		w->false_alarms++;
 		return 0;
@@ -113,8 +128,18 @@ int up_watch_look(uint32_t v)
 	if (up_load_relaxed(&a->gs.call))
 		class = UP_CLASS_ANNOUNCED;
 	if (class != UP_CLASS_ANNOUNCED) {
+		/* A fault sleeps interruptibly where another program is to mend it. */
+		look.unint = is_uninterruptible(a);
+		if (look.unint && class == UP_CLASS_UNANNOUNCED)
+			class = UP_CLASS_UNINT;
 		a->stolen_cpu_ns = up_host_cpu_ns(a->gs.tid);
 		up_home_set(a, class, look.pc);
+		/* From here on it cannot come back unseen: it passes by where it is led to, which
+		 * moves its word on.  So it must still sleep where we saw it. */
+		if (up_task_look(a, &again) != first || again.pc != look.pc) {
+			up_home_unset(a);
+			return 0;
+		}
 	}
 	up_store_relaxed(&a->stolen_class, (uint32_t)class);
 	stolen = run - UP_RUN_UTHREAD + UP_RUN_STOLEN;
@@ -158,16 +183,74 @@ static void park(struct up_watch *w)
 	sleep_parked(w);
 }
 
-/* Blocked, and nobody stands by: whoever comes to stand by wakes us, or the vcore itself. */
-static void park_until_standby(struct up_watch *w, uint32_t v)
+/* Blocked, and nobody stands by: whoever comes to stand by wakes us, or the vcore itself.  False when
+ * the wait was long. */
+static bool park_until_standby(struct up_watch *w, uint32_t v, uint64_t wait_ns)
 {
+	int r = 0;
+
 	up_store_relaxed(&w->parked, 1);
 	/* Full fence: pairs with up_watch_arm()'s exchange, made after standby was written. */
 	up_fence_seq_cst();
 	if (up_load_acquire(&up_host.port->vmap[v].standby) == UPABI_NONE)
-		sleep_parked(w);
-	else
+		r = up_futex_wait_private(&w->parked, 1, up_now_ns() + wait_ns);
+	up_store_relaxed(&w->parked, 0);
+	return r != -ETIMEDOUT;
+}
+
+/* Calls that a signal of ours puts back to their beginning, where nothing is lost. */
+static bool begins_again(int nr)
+{
+	static const int calls[] = { SYS_futex,	  SYS_read,    SYS_write,    SYS_wait4,
+				     SYS_waitid,  SYS_recvmsg, SYS_recvfrom, SYS_sendmsg,
+				     SYS_sendto,  SYS_accept,  SYS_accept4,  SYS_flock };
+	size_t i;
+
+	for (i = 0; i < UP_ARRAY_LEN(calls); i++)
+		if (nr == calls[i])
+			return true;
+	return false;
+}
+
+/*
+ * No activation stands by and none comes: none can be made, or whoever makes them waits for a lock of
+ * libc's, maybe one that an interrupted uthread holds, which nobody would ever run.  So the blocked
+ * uthread gives its activation up: its call is put back to the beginning, and others have a turn
+ * first.  True when that was done.
+ */
+static bool turn_out(uint32_t v)
+{
+	struct up_act *a = up_load_acquire(&up_host.watch[v].act);
+	struct up_look look = { 0 };
+
+	if (UP_MUT(blocked_not_turned_out) || !a || up_load_relaxed(&a->vcore) != v ||
+	    up_run_state(up_load_acquire(&a->gs.run)) != UP_RUN_UTHREAD || a->gs.call ||
+	    a->gs.cs_depth || up_task_look(a, &look) != UP_CLASS_UNANNOUNCED ||
+	    a->syscall_fd < 0 || !begins_again(look.nr))
+		return false;
+	up_store_relaxed(&a->slice_due, 1);
+	up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
+	return true;
+}
+
+/* The wait grows while nobody else wants the vcore. */
+static void without_standby(struct up_watch *w, uint32_t v)
+{
+	struct up_act *a = up_load_acquire(&w->act);
+	void *u = a ? up_load_relaxed(&a->gs.uthread) : NULL;
+
+	w->patience_ns = u != w->turned_out ? PATIENCE_MIN_NS :
+					      UP_MIN(2 * w->patience_ns + 1, PATIENCE_MAX_NS);
+	if (park_until_standby(w, v, w->patience_ns))
+		return;
+	w->turned_out = u;
+	if (!turn_out(v) && up_watch_look(v) == -EAGAIN) {
+		up_store_relaxed(&w->parked, 1);
+		up_fence_seq_cst(); /* as in park_until_standby() */
+		if (up_load_acquire(&up_host.port->vmap[v].standby) == UPABI_NONE)
+			sleep_parked(w);
 		up_store_relaxed(&w->parked, 0);
+	}
 }
 
 static void *watch_main(void *arg)
@@ -192,7 +275,7 @@ static void *watch_main(void *arg)
 		}
 		r = up_watch_look(v);
 		if (r == -EAGAIN)
-			park_until_standby(w, v);
+			without_standby(w, v);
 		else if (!r)
 			up_syscall0(SYS_sched_yield); /* it waits for the processor: out of its way */
 	}

@@ -309,7 +309,10 @@ upcall_critical_way_out:
 	.hidden	up_arch_came_back
 	.type	up_arch_came_back, @function
 up_arch_came_back:
-	movq	%gs:UP_GS_RUN, %r11
+	/* One instruction tells and, where we are still in place, outdates whoever is about to replace
+	 * us on the strength of a look at this sleep. */
+	movl	$UP_RUN_SEQ, %r11d
+	lock xaddq %r11, %gs:UP_GS_RUN
 	andl	$UP_RUN_MASK, %r11d
 	cmpl	$UP_RUN_STOLEN, %r11d
 	je	1f
@@ -351,7 +354,8 @@ up_arch_came_back_fault_moved:
 	pushq	%gs:UP_GS_HOME_PC
 	pushfq
 	pushq	%rax
-	movq	%gs:UP_GS_RUN, %rax
+	movl	$UP_RUN_SEQ, %eax
+	lock xaddq %rax, %gs:UP_GS_RUN
 	andl	$UP_RUN_MASK, %eax
 	cmpl	$UP_RUN_STOLEN, %eax
 	jne	1f
