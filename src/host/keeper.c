@@ -22,10 +22,12 @@
 #include "host/capacity.h"
 
 #define BACKSTOP_NS (10 * UP_NSEC_PER_MSEC)
-#define REREAD_NS (100 * UP_NSEC_PER_MSEC)
+#define REREAD_NS (250 * UP_NSEC_PER_MSEC)
 /* A take that vcore context has not answered by then is enforced there. */
 #define TAKE_PATIENCE_NS UP_NSEC_PER_MSEC
 #define REMOVE_GRACE_NS (2 * UP_NSEC_PER_MSEC)
+/* Pooled activations that are kept, besides two a vcore. */
+#define POOL_SPARE 8
 /* After a refusal to make a thread, how long before we ask again. */
 #define RETRY_NS (100 * UP_NSEC_PER_MSEC)
 
@@ -36,6 +38,7 @@ static struct {
 	unsigned now_at;	   /* which of the two is the former */
 	uint64_t reread_ns;
 	uint64_t retry_ns;
+	bool over; /* the pool was too large when we looked last */
 	uint64_t look_ns; /* when to look around next: not at each bell */
 } keeper = { .bell_fd = -1 };
 
@@ -120,6 +123,24 @@ static void tell_cores(const struct up_capacity *was, const struct up_capacity *
 	for (c = 0; c < top; c++)
 		if (!up_cpus_has(&is->cpus, c) && up_cpus_has(&was->cpus, c))
 			up_embed_core_remove(up_host.embed, c, deadline);
+}
+
+/* Activations left over from a peak go back in bulk, half of the excess at a time. */
+static void trim_pool(void)
+{
+	const struct upabi_procinfo *info = up_host.port->info;
+	uint32_t keep = 2 * up_load_relaxed(&info->num_vcores) + POOL_SPARE;
+	uint32_t pooled = up_load_relaxed(&info->pooled), slot;
+	bool was_over = keeper.over;
+	uint64_t arg[5] = { 0 };
+
+	keeper.over = pooled > keep;
+	if (!keeper.over || !was_over)
+		return;
+	arg[0] = (pooled - keep + 1) / 2;
+	slot = up_port_outside_get(up_host.port);
+	up_port_call(up_host.port, slot, UPABI_OP_ACT_DEL, arg, NULL);
+	up_port_outside_put(up_host.port, slot);
 }
 
 static void follow_capacity(void)
@@ -209,6 +230,8 @@ static void keep(void)
 		(void)n; /* non-blocking: a spurious wake reads nothing */
 	}
 	now = up_now_ns();
+	if (now >= keeper.reread_ns)
+		trim_pool();
 	if ((fds[1].revents & POLLIN) || now >= keeper.reread_ns)
 		follow_capacity();
 	if (up_load_acquire(&up_host.deadline) && up_load_acquire(&up_host.deadline) <= now) {
