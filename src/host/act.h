@@ -93,6 +93,8 @@ struct up_watch {
 	uint64_t steals;
 	uint64_t false_alarms;
 	uint64_t no_standby;
+	void *turned_out; /* watcher only: the uthread last sent back to its call's beginning */
+	uint64_t patience_ns;
 	uint32_t slicer_parked __attribute__((aligned(64))); /* futex */
 	bool has_slicer;
 	int slicer_tid;
@@ -192,6 +194,7 @@ int up_watch_look(uint32_t vcore);
 int up_task_class(const struct up_act *a);
 struct up_look {
 	uint64_t pc; /* where it will come back to */
+	int nr;	     /* of the call */
 	bool unint;  /* it sleeps uninterruptibly: a signal waits for the end of that */
 };
 int up_task_look(const struct up_act *a, struct up_look *ret_look);
