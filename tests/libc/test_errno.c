@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* errno is each uthread's own, before and after it has been moved. */
+#include "contract.h"
+
+static void *keep_errno(void *arg)
+{
+	int mine = 100 + (int)(uintptr_t)arg;
+	long bad = 0;
+
+	for (int i = 0; i < 200; i++) {
+		errno = mine;
+		for (volatile int j = 0; j < 5000; j++)
+			;
+		bad += errno != mine;
+		bad += close(-1) != -1 || errno != EBADF;
+	}
+	return (void *)bad;
+}
+
+int main(void)
+{
+	struct upcall_stats stats = { .size = sizeof(stats) };
+	long bad;
+
+	contract_begin(2);
+	bad = contract_run_many(8, keep_errno);
+	tap_ok(bad == 0, "errno in 8 uthreads (%ld wrong)", bad);
+	upcall_get_stats(&stats);
+	tap_ok(stats.notified > 10, "under preemption: %lu times, %lu migrations",
+	       (unsigned long)stats.notified, (unsigned long)stats.migrations);
+	return contract_end();
+}
