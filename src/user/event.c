@@ -94,7 +94,13 @@ static bool drain_ring(struct up_vcore *vc, uint32_t v)
 
 void up_event_drain(struct up_vcore *vc)
 {
-	uint32_t *pending = &up_rt.port->vc[vc->id].notif_pending;
+	struct upabi_vcoredata *vd = &up_rt.port->vc[vc->id];
+	uint32_t *pending = &vd->notif_pending;
+
+	/* Those that nobody is notified of wait in the ring for this look. */
+	if (up_load_acquire(&vd->ring_tail) != up_load_relaxed(&vd->ring_head) &&
+	    !UP_MUT(quiet_events_unread))
+		up_store_relaxed(pending, 1);
 
 	/* Cleared before we look, never after: what is posted meanwhile sets it again. */
 	while (up_load_relaxed(pending)) {

@@ -15,6 +15,7 @@
 
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "base/mutant.h"
 #include "base/syscall.h"
 #include "user/libc.h"
 
@@ -187,6 +188,10 @@ int up_fault_init(void)
 				.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART };
 	size_t i;
 
+	/* The handler may be left sideways, into vcore context; a fault there must find us again,
+	 * where with its signal blocked Linux would kill without a word. */
+	if (!UP_MUT(fault_left_blocked))
+		sa.sa_flags |= SA_NODEFER;
 	sigfillset(&sa.sa_mask);
 	for (i = 0; i < UP_ARRAY_LEN(fault_signals); i++)
 		sigdelset(&sa.sa_mask, fault_signals[i]);
