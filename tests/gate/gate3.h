@@ -17,6 +17,7 @@
 
 #include "base/atomic.h"
 #include "base/clock.h"
+#include "base/lock.h"
 #include "host/port.h"
 
 #define G3_ACTS	  24u /* of the driver; the kernel side is told of max_acts */
@@ -37,8 +38,8 @@ enum g3_where {
 /* Owned by its runner (a thread, or the simulator's turn); words marked atomic are told it. */
 struct g3_act {
 	struct g3 *g;
-	uint32_t num; /* the kernel side's */
-	uint32_t vcore;
+	uint32_t num;	/* the kernel side's */
+	uint32_t vcore; /* atomic */
 	uint32_t starts_seen;
 	uint32_t gate_seen; /* nothing new behind it */
 	uint32_t where;	    /* atomic: enum g3_where */
@@ -91,13 +92,14 @@ struct g3 {
 	/* what they have seen; atomic */
 	uint64_t got[UPABI_EV_NR];
 	uint64_t got_on[G3_VCORES][UPABI_EV_NR];
-	struct upabi_event last[UPABI_EV_NR];
+	struct up_lock last_lock;
+	struct upabi_event last[UPABI_EV_NR]; /* under it; read once its count has risen */
 	uint64_t want_acts;
 	uint64_t interrupts;
 	uint32_t killed;
 	char broken[256]; /* a promise not kept, in words; the first stays */
 	struct g3_act act[G3_ACTS];
-	uint32_t nr_acts;
+	uint32_t nr_acts; /* atomic */
 };
 
 struct g3_side {

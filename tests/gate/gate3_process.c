@@ -113,7 +113,9 @@ static void take_events(struct g3_act *a)
 			g3_fail(g, "event of number %u", ev.nr);
 			return;
 		}
+		up_lock_take(&g->last_lock);
 		g->last[ev.nr] = ev;
+		up_lock_drop(&g->last_lock);
 		if (a->vcore < G3_VCORES)
 			up_fetch_add_release(&g->got_on[a->vcore][ev.nr], 1);
 		up_fetch_add_release(&g->got[ev.nr], 1);
@@ -128,7 +130,7 @@ static void enter(struct g3_act *a, uint32_t vcore)
 		g3_fail(a->g, "started as vcore %u", vcore);
 		return;
 	}
-	a->vcore = vcore;
+	up_store_relaxed(&a->vcore, vcore);
 	up_store_relaxed(&port->vc[vcore].notif_disabled, 1);
 	up_store_relaxed(&a->notified, 0);
 	set_where(a, up_load_acquire(&port->info->state) == UPABI_RUNNING_S ? G3_SINGLE : G3_VCORE);
@@ -314,7 +316,7 @@ static int announce(struct g3_act *a)
 
 	if (ret)
 		return ret;
-	a->num = (uint32_t)num;
+	up_store_release(&a->num, (uint32_t)num);
 	a->gate_seen = up_port_gate(a->g->port, a->num) - 1; /* look once in any case */
 	a->starts_seen = up_load_acquire(&line(a)->starts);
 	/* A start of the slot's new user may be there already; what it did before is not ours. */
@@ -358,9 +360,10 @@ struct g3_act *g3_act_new(struct g3 *g)
 
 	if (g->nr_acts == G3_ACTS)
 		return NULL;
-	a = &g->act[g->nr_acts++];
+	a = &g->act[g->nr_acts];
 	a->g = g;
-	a->num = UPABI_NONE;
+	up_store_relaxed(&a->num, UPABI_NONE);
+	up_store_release(&g->nr_acts, g->nr_acts + 1); /* pairs with g3_act_of's acquire */
 	if (g->side->virtual_time) {
 		if (announce(a))
 			return NULL;
@@ -376,8 +379,8 @@ struct g3_act *g3_act_new(struct g3 *g)
 struct g3_act *g3_act_of(struct g3 *g, uint32_t num)
 {
 	/* The newest: slots are used again. */
-	for (uint32_t i = g->nr_acts; i-- > 0;)
-		if (g->act[i].num == num && g3_where(&g->act[i]) != G3_ENDED)
+	for (uint32_t i = up_load_acquire(&g->nr_acts); i-- > 0;)
+		if (up_load_acquire(&g->act[i].num) == num && g3_where(&g->act[i]) != G3_ENDED)
 			return &g->act[i];
 	return NULL;
 }
@@ -456,7 +459,8 @@ bool g3_settled(struct g3 *g, uint32_t cores)
 		if (!up_load_acquire(&g->port->vmap[v].valid))
 			continue;
 		a = g3_on(g, v);
-		if (!a || a->vcore != v || (g3_where(a) != G3_UTHREAD && g3_where(a) != G3_VCORE))
+		if (!a || up_load_relaxed(&a->vcore) != v ||
+		    (g3_where(a) != G3_UTHREAD && g3_where(a) != G3_VCORE))
 			return false;
 	}
 	return up_load_acquire(&g->port->info->num_vcores) == cores;

@@ -58,7 +58,7 @@ static const struct upabi_vcoremap *vm(struct g3 *g, uint32_t vcore)
 	return &g->port->vmap[vcore];
 }
 
-static uint64_t count(const upabi_u64 *word)
+static uint64_t count(const uint64_t *word)
 {
 	return up_load_acquire(word);
 }
@@ -345,17 +345,17 @@ static void events_go_where_the_vector_says(struct g3 *g)
 	MUST(nr == UPABI_EV_DYNAMIC && g->port->info->nr_events == nr + 1);
 	/* With a message, to the vcore of the table, interrupting it. */
 	vector(g, (uint32_t)nr, 1, UPABI_EVF_NOTIFY);
-	EVENTUALLY(g3_where(g3_on(g, 1)) == G3_UTHREAD && !vc->notif_disabled);
+	EVENTUALLY(g3_where(g3_on(g, 1)) == G3_UTHREAD && !up_load_acquire(&vc->notif_disabled));
 	DO(notify(g, nr, UPABI_NONE, 5));
-	EVENTUALLY(g->got_on[1][nr] == 1);
+	EVENTUALLY(count(&g->got_on[1][nr]) == 1);
 	MUST(g->last[nr].val == 5);
 	/* A vcore in the call goes before the table. */
 	DO(notify(g, nr, 0, 6));
-	EVENTUALLY(g->got_on[0][nr] == 1);
+	EVENTUALLY(count(&g->got_on[0][nr]) == 1);
 	/* Without a message: the bit. */
 	vector(g, (uint32_t)nr, 1, UPABI_EVF_NOMSG | UPABI_EVF_NOTIFY);
 	DO(notify(g, nr, UPABI_NONE, 7));
-	EVENTUALLY(g->got_on[1][nr] == 2);
+	EVENTUALLY(count(&g->got_on[1][nr]) == 2);
 	MUST(g->last[nr].val == 0);
 	/* Numbers that are none. */
 	const uint64_t bad[5] = { 0, nr + 1, UPABI_NONE, 0, 0 };
@@ -380,7 +380,7 @@ static void notifications_reach_who_is_open(struct g3 *g)
 	vector(g, (uint32_t)nr, 0, UPABI_EVF_NOTIFY);
 	DO(notify(g, nr, UPABI_NONE, 1));
 	EVENTUALLY(g3_got(g, nr) == 1);
-	EVENTUALLY(g3_where(a) == G3_UTHREAD && !g->port->vc[0].notif_disabled);
+	EVENTUALLY(g3_where(a) == G3_UTHREAD && !up_load_acquire(&g->port->vc[0].notif_disabled));
 	/* Open, not wanted: it waits for a look. */
 	vector(g, (uint32_t)nr, 0, 0);
 	before = up_load_acquire(&g->interrupts);
@@ -390,7 +390,7 @@ static void notifications_reach_who_is_open(struct g3 *g)
 	g3_wake(a);
 	EVENTUALLY(g3_got(g, nr) == 2);
 	/* Disabled: nobody comes, the flag is raised, and the way out finds it. */
-	EVENTUALLY(g3_where(a) == G3_UTHREAD && !g->port->vc[0].notif_disabled);
+	EVENTUALLY(g3_where(a) == G3_UTHREAD && !up_load_acquire(&g->port->vc[0].notif_disabled));
 	up_store_release(&a->hold, 1);
 	up_store_seq_cst(&g->port->vc[0].notif_disabled, 1);
 	before = up_load_acquire(&g->interrupts);
@@ -426,7 +426,7 @@ static void overflow_is_counted(struct g3 *g)
 	g3_wake(a);
 	/* Each in the ring once, and one bit for all the others. */
 	EVENTUALLY(g3_got(g, nr) == UPABI_RING_LEN + 1);
-	MUST(g->got_on[0][nr] == UPABI_RING_LEN + 1);
+	MUST(count(&g->got_on[0][nr]) == UPABI_RING_LEN + 1);
 }
 
 static void a_vcore_changes_into_another(struct g3 *g)
