@@ -1,0 +1,653 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The hand-over, measured: what a block, an unblock, a notification, a preemption and a critical
+ * section cost, each beside what plain Linux charges for the like, in the same run.
+ */
+#include <errno.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/atomic.h"
+#include "base/bits.h"
+#include "base/syscall.h"
+#include "bench.h"
+#include "upcall/upcall.h"
+
+#define ROUNDS 200u
+#define WARM   20u
+
+static int fds[2];
+static double t_from, t_to[4];
+static uint32_t word, step_word, over;
+
+static void *spin_until(uint32_t *w, uint32_t value)
+{
+	while (up_load_acquire(w) < value)
+		up_cpu_relax();
+	return NULL;
+}
+
+static int start(unsigned vcores, uint64_t slice_ns, const struct upcall_sched_ops *sched)
+{
+	struct upcall_opts o = { .size = sizeof(o),
+				 .vcores = vcores,
+				 .no_slice = !slice_ns,
+				 .slice_ns = slice_ns,
+				 .sched = sched };
+
+	bench_pin(0, vcores);
+	return upcall_start(&o);
+}
+
+static unsigned cut(double *samples, unsigned nr)
+{
+	memmove(samples, samples + WARM, (nr - WARM) * sizeof(*samples));
+	return nr - WARM;
+}
+
+/* ---- plain Linux: a thread wakes another on the same core ---- */
+
+static void *futex_waiter(void *arg)
+{
+	double *s = arg;
+	unsigned i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		while (up_load_acquire(&word) <= i)
+			up_syscall6(SYS_futex, (long)&word, FUTEX_WAIT_PRIVATE, i, 0, 0, 0);
+		s[i] = bench_now_ns() - t_from;
+		up_store_release(&step_word, i + 1);
+	}
+	return NULL;
+}
+
+static int futex_wake_to_run(double *s, unsigned room)
+{
+	struct timespec ts = { 0, 100000 };
+	pthread_t t;
+	unsigned i;
+
+	bench_pin(0, 1);
+	if (pthread_create(&t, NULL, futex_waiter, s))
+		return -EAGAIN;
+	for (i = 0; i < ROUNDS; i++) {
+		nanosleep(&ts, NULL); /* the other goes to sleep */
+		t_from = bench_now_ns();
+		up_store_release(&word, i + 1);
+		up_syscall6(SYS_futex, (long)&word, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0);
+		spin_until(&step_word, i + 1);
+	}
+	pthread_join(t, NULL);
+	return (int)cut(s, ROUNDS);
+}
+
+static void *futex_ponger(void *arg)
+{
+	double *s = arg;
+	unsigned i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		while (up_load_acquire(&word) <= i)
+			up_syscall6(SYS_futex, (long)&word, FUTEX_WAIT_PRIVATE, i, 0, 0, 0);
+		s[i] = bench_now_ns() - t_from;
+		up_store_release(&step_word, i + 1);
+		up_syscall6(SYS_futex, (long)&step_word, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0);
+	}
+	return NULL;
+}
+
+/* The waker goes to sleep at once, so that nothing has to be preempted. */
+static int futex_ping_pong(double *s, unsigned room)
+{
+	pthread_t t;
+	unsigned i;
+
+	bench_pin(0, 1);
+	if (pthread_create(&t, NULL, futex_ponger, s))
+		return -EAGAIN;
+	for (i = 0; i < ROUNDS; i++) {
+		t_from = bench_now_ns();
+		up_store_release(&word, i + 1);
+		up_syscall6(SYS_futex, (long)&word, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0);
+		while (up_load_acquire(&step_word) <= i)
+			up_syscall6(SYS_futex, (long)&step_word, FUTEX_WAIT_PRIVATE, i, 0, 0, 0);
+	}
+	pthread_join(t, NULL);
+	return (int)cut(s, ROUNDS);
+}
+
+/* ---- block to next, and back ---- */
+
+static struct upcall_uthread *sleeper;
+static double *back_samples, *next_samples;
+static bool announce;
+
+static void stamped_ready(struct upcall_uthread *u, unsigned vcore, enum upcall_why why)
+{
+	if (why == UPCALL_UNBLOCKED && u == sleeper) {
+		t_to[0] = bench_now_ns();
+		up_store_release(&step_word, step_word + 1);
+	}
+	upcall_sched_fifo.ready(u, vcore, why);
+}
+
+static struct upcall_uthread *plain_pick(unsigned vcore)
+{
+	return upcall_sched_fifo.pick(vcore);
+}
+
+static int plain_init(unsigned n)
+{
+	return upcall_sched_fifo.init(n);
+}
+
+static void plain_fini(void)
+{
+	upcall_sched_fifo.fini();
+}
+
+static const struct upcall_sched_ops stamped = {
+	sizeof(stamped), "stamped", plain_init, plain_fini, stamped_ready, plain_pick, NULL
+};
+
+static void *sleeper_main(void *arg)
+{
+	unsigned i;
+	char c;
+
+	for (i = 0; i < ROUNDS; i++) {
+		t_from = bench_now_ns();
+		if (announce)
+			upcall_read(fds[0], &c, 1);
+		else
+			up_syscall3(SYS_read, fds[0], &c, 1);
+		back_samples[i] = t_to[0] - t_to[1];
+	}
+	up_store_release(&over, 1);
+	return NULL;
+}
+
+/* Runs when the sleeper has blocked, lets it go, and keeps the vcore busy until it is back. */
+static void *next_main(void *arg)
+{
+	unsigned i;
+	double now;
+
+	for (i = 0; i < ROUNDS; i++) {
+		now = bench_now_ns();
+		next_samples[i] = now - t_from;
+		t_to[1] = bench_now_ns();
+		if (write(fds[1], "x", 1) != 1)
+			abort();
+		spin_until(&step_word, i + 1);
+		upcall_yield(); /* comes back when it blocks again */
+	}
+	return NULL;
+}
+
+static int block_and_back(void)
+{
+	struct upcall_uthread *next;
+	int r;
+
+	if (pipe(fds))
+		return -errno;
+	r = start(1, 0, &stamped);
+	if (!r)
+		r = upcall_uthread_create(&sleeper, NULL, sleeper_main, NULL);
+	if (!r)
+		r = upcall_uthread_create(&next, NULL, next_main, NULL);
+	if (r)
+		return r;
+	upcall_uthread_join(sleeper, NULL);
+	upcall_uthread_join(next, NULL);
+	return 0;
+}
+
+static int block_to_next(double *s, unsigned room)
+{
+	static double other[ROUNDS];
+	int r;
+
+	next_samples = s;
+	back_samples = other;
+	r = block_and_back();
+	return r ? r : (int)cut(s, ROUNDS);
+}
+
+static int block_to_next_announced(double *s, unsigned room)
+{
+	announce = true;
+	return block_to_next(s, room);
+}
+
+static int unblock_to_back(double *s, unsigned room)
+{
+	static double other[ROUNDS];
+	int r;
+
+	next_samples = other;
+	back_samples = s;
+	r = block_and_back();
+	return r ? r : (int)cut(s, ROUNDS);
+}
+
+static int unblock_to_back_announced(double *s, unsigned room)
+{
+	announce = true;
+	return unblock_to_back(s, room);
+}
+
+static void *reader_main(void *arg)
+{
+	double *s = arg;
+	unsigned i;
+	char c;
+
+	for (i = 0; i < ROUNDS; i++) {
+		if (read(fds[0], &c, 1) != 1)
+			abort();
+		s[i] = bench_now_ns() - t_from;
+		up_store_release(&step_word, i + 1);
+	}
+	return NULL;
+}
+
+/* A kernel thread asleep in read(), its writer busy on the same core. */
+static int kernel_thread_back(double *s, unsigned room)
+{
+	struct timespec ts = { 0, 100000 };
+	pthread_t t;
+	unsigned i;
+
+	bench_pin(0, 1);
+	if (pipe(fds) || pthread_create(&t, NULL, reader_main, s))
+		return -EAGAIN;
+	for (i = 0; i < ROUNDS; i++) {
+		nanosleep(&ts, NULL);
+		t_from = bench_now_ns();
+		if (write(fds[1], "x", 1) != 1)
+			abort();
+		spin_until(&step_word, i + 1);
+	}
+	pthread_join(t, NULL);
+	return (int)cut(s, ROUNDS);
+}
+
+/* ---- a notification to one's own vcore ---- */
+
+static volatile unsigned heard;
+
+static void on_user(unsigned vcore, const struct upcall_event *ev, void *arg)
+{
+	heard++;
+}
+
+static int self_notify(double *s, unsigned room)
+{
+	unsigned i, nr;
+	double from;
+	int r = start(1, 0, NULL);
+
+	if (!r)
+		r = upcall_event_alloc(&nr);
+	if (!r)
+		r = upcall_event_handle(nr, on_user, NULL);
+	if (!r)
+		r = upcall_event_route(nr, 0, 1);
+	for (i = 0; i < ROUNDS && !r; i++) {
+		from = bench_now_ns();
+		r = upcall_notify(nr, 0, i, 0);
+		while (heard <= i)
+			up_cpu_relax();
+		s[i] = bench_now_ns() - from;
+	}
+	return r ? r : (int)cut(s, ROUNDS);
+}
+
+static void on_signal(int sig)
+{
+	heard++;
+}
+
+static int raw_signal(double *s, unsigned room)
+{
+	struct sigaction sa = { .sa_handler = on_signal };
+	long pid = getpid(), tid = up_syscall0(SYS_gettid);
+	unsigned i;
+	double from;
+
+	bench_pin(0, 1);
+	sigaction(SIGURG, &sa, NULL);
+	for (i = 0; i < ROUNDS; i++) {
+		from = bench_now_ns();
+		up_syscall3(SYS_tgkill, pid, tid, SIGURG);
+		while (heard <= i)
+			up_cpu_relax();
+		s[i] = bench_now_ns() - from;
+	}
+	return (int)cut(s, ROUNDS);
+}
+
+/* ---- a preempted context and a vcore that polls ---- */
+
+static struct upcall_uthread *slot, *spinner;
+static double *pickup_samples;
+static unsigned pickups;
+static volatile double seen_ns;
+
+/* The spinner passes between the vcores through one word, the rest through FIFO. */
+static void slot_ready(struct upcall_uthread *u, unsigned vcore, enum upcall_why why)
+{
+	if (u != spinner || why != UPCALL_PREEMPTED) {
+		upcall_sched_fifo.ready(u, vcore, why);
+		return;
+	}
+	t_from = bench_now_ns();
+	up_store_release(&slot, u);
+}
+
+static struct upcall_uthread *slot_pick(unsigned vcore)
+{
+	struct upcall_uthread *u = upcall_sched_fifo.pick(vcore);
+	double until = bench_now_ns() + 2e6, now = 0;
+
+	while (!u && now < until && !up_load_relaxed(&over)) {
+		now = bench_now_ns();
+		if (up_load_relaxed(&slot) && up_load_acquire(&slot))
+			u = up_xchg_acquire(&slot, NULL);
+	}
+	if (u && u == spinner && t_from > 0) {
+		now = bench_now_ns();
+		if (pickups < 64)
+			pickup_samples[pickups++] = now - t_from;
+		t_from = 0;
+	}
+	return u;
+}
+
+static const struct upcall_sched_ops slotted = { sizeof(slotted), "slotted", plain_init, plain_fini,
+						 slot_ready,	  slot_pick, NULL };
+
+static void *spinner_main(void *arg)
+{
+	spinner = upcall_uthread_self();
+	while (up_load_relaxed((uint32_t *)&pickups) < 64)
+		up_cpu_relax();
+	up_store_release(&over, 1);
+	return NULL;
+}
+
+/* Its slice ends; whichever of the two vcores polls takes it on. */
+static int preempted_pickup(double *s, unsigned room)
+{
+	struct upcall_uthread *u;
+	int r;
+
+	if (bench_nr_cpus() < 2)
+		return 0;
+	pickup_samples = s;
+	r = start(2, 1000000, &slotted);
+	if (!r)
+		r = upcall_uthread_create(&u, NULL, spinner_main, NULL);
+	if (r)
+		return r;
+	upcall_uthread_join(u, NULL);
+	return (int)pickups;
+}
+
+static int two_microseconds(double *s, unsigned room)
+{
+	s[0] = 2000;
+	return 1;
+}
+
+/* ---- calls that do not block ---- */
+
+#define CALLS 200u
+
+static double per_call(long (*fn)(void))
+{
+	double from = bench_now_ns();
+	unsigned i;
+
+	for (i = 0; i < CALLS; i++)
+		fn();
+	return (bench_now_ns() - from) / CALLS;
+}
+
+static long call_raw(void)
+{
+	return up_syscall6(SYS_getppid, 0, 0, 0, 0, 0, 0);
+}
+
+static long call_announced(void)
+{
+	return upcall_syscall(SYS_getppid, 0, 0, 0, 0, 0, 0);
+}
+
+/* Both within each turn, by turns, so that a change of the machine's mood meets both. */
+static int call_pair(double *s, long (*fn)(void))
+{
+	unsigned i;
+	int r = start(1, 0, NULL);
+
+	if (r)
+		return r;
+	for (i = 0; i < ROUNDS; i++) {
+		double raw = per_call(call_raw), it = per_call(call_announced);
+
+		s[i] = fn == call_raw ? raw : it;
+	}
+	return (int)cut(s, ROUNDS);
+}
+
+static int announced_call(double *s, unsigned room)
+{
+	return call_pair(s, call_announced);
+}
+
+static int raw_call(double *s, unsigned room)
+{
+	return call_pair(s, call_raw);
+}
+
+/* ---- critical sections ---- */
+
+#define SECTIONS 1000u
+
+static uint64_t counter;
+
+static void section_none(void)
+{
+	__asm__ __volatile__("addq $1, %0" : "+m"(counter));
+}
+
+static void section_flag(void)
+{
+	upcall_critical_enter();
+	section_none();
+	upcall_critical_leave();
+}
+
+static void section_range(void)
+{
+	UPCALL_CS_ASM("addq $1, (%0)", : : "r"(&counter) : "memory", "cc");
+}
+
+static int sections(double *s, void (*fn)(void))
+{
+	unsigned i, k;
+	double from;
+	int r = start(1, 0, NULL);
+
+	if (!r)
+		r = upcall_critical_register(UPCALL_CS_TABLE);
+	for (i = 0; i < ROUNDS && !r; i++) {
+		from = bench_now_ns();
+		for (k = 0; k < SECTIONS; k++)
+			fn();
+		s[i] = (bench_now_ns() - from) / SECTIONS;
+	}
+	return r ? r : (int)cut(s, ROUNDS);
+}
+
+static int no_section(double *s, unsigned room)
+{
+	return sections(s, section_none);
+}
+
+static int flag_section(double *s, unsigned room)
+{
+	return sections(s, section_flag);
+}
+
+static int range_section(double *s, unsigned room)
+{
+	return sections(s, section_range);
+}
+
+static long own_pid;
+
+static void hit_none(long tid)
+{
+	up_syscall3(SYS_tgkill, own_pid, tid, SIGURG);
+}
+
+static void hit_flag(long tid)
+{
+	upcall_critical_enter();
+	up_syscall3(SYS_tgkill, own_pid, tid, SIGURG);
+	upcall_critical_leave();
+}
+
+static void hit_range(long tid)
+{
+	long nr = SYS_tgkill;
+
+	UPCALL_CS_ASM("nop\n\tsyscall\n\tnop",
+		      : "+a"(nr)
+		      : "D"(own_pid), "S"(tid), "d"((long)SIGURG)
+		      : "rcx", "r11", "memory", "cc");
+}
+
+/* The notification signal, sent to oneself from inside: all that follows, until the uthread goes on
+ * behind its section. */
+static int hit(double *s, void (*fn)(long))
+{
+	unsigned i;
+	double from;
+	int r = start(1, 0, NULL);
+
+	own_pid = getpid();
+	if (!r)
+		r = upcall_critical_register(UPCALL_CS_TABLE);
+	for (i = 0; i < ROUNDS && !r; i++) {
+		long tid = up_syscall0(SYS_gettid);
+
+		from = bench_now_ns();
+		fn(tid);
+		s[i] = bench_now_ns() - from;
+	}
+	return r ? r : (int)cut(s, ROUNDS);
+}
+
+static int no_section_hit(double *s, unsigned room)
+{
+	return hit(s, hit_none);
+}
+
+static int flag_section_hit(double *s, unsigned room)
+{
+	return hit(s, hit_flag);
+}
+
+static int range_section_hit(double *s, unsigned room)
+{
+	return hit(s, hit_range);
+}
+
+static struct bench_row rows[] = {
+	{ "block_to_next",
+	  "ns",
+	  1,
+	  "a uthread blocks in read(); the next one runs",
+	  { { "upcall", block_to_next, 0, 0, 0, 0, NULL },
+	    { "futex_wake_to_run", futex_wake_to_run, 0, 0, 0, 0, NULL },
+	    { "upcall_announced", block_to_next_announced, 0, 0, 0, 0, NULL },
+	    { "futex_ping_pong", futex_ping_pong, 0, 0, 0, 0, NULL } },
+	  2.0,
+	  false,
+	  false },
+	{ "unblock_to_back",
+	  "ns",
+	  1,
+	  "write() to the pipe, until the scheduler has the reader, vcore busy",
+	  { { "upcall", unblock_to_back, 0, 0, 0, 0, NULL },
+	    { "kernel_thread", kernel_thread_back, 0, 0, 0, 0, NULL },
+	    { "upcall_announced", unblock_to_back_announced, 0, 0, 0, 0, NULL } },
+	  0,
+	  false,
+	  false },
+	{ "self_notify",
+	  "ns",
+	  1,
+	  "an event to one's own vcore, until it has been handled",
+	  { { "upcall", self_notify, 0, 0, 0, 0, NULL },
+	    { "raw_signal", raw_signal, 0, 0, 0, 0, NULL } },
+	  1.3,
+	  false,
+	  false },
+	{ "preempted_pickup",
+	  "ns",
+	  2,
+	  "a preempted uthread given to the scheduler, until a polling vcore has it",
+	  { { "upcall", preempted_pickup, 0, 0, 0, 0, NULL },
+	    { "limit", two_microseconds, 0, 0, 0, 0, NULL } },
+	  1.0,
+	  false,
+	  false },
+	{ "announced_call_overhead",
+	  "ns",
+	  1,
+	  "getppid, which does not block",
+	  { { "upcall", announced_call, 0, 0, 0, 0, NULL }, { "raw", raw_call, 0, 0, 0, 0, NULL } },
+	  10,
+	  true,
+	  false },
+	{ "critical_section",
+	  "ns",
+	  1,
+	  "one increment in a section",
+	  { { "flag", flag_section, 0, 0, 0, 0, NULL },
+	    { "none", no_section, 0, 0, 0, 0, NULL },
+	    { "range", range_section, 0, 0, 0, 0, NULL } },
+	  0,
+	  false,
+	  false },
+	{ "critical_section_preempted",
+	  "ns",
+	  1,
+	  "the same, hit by a notification inside",
+	  { { "flag", flag_section_hit, 0, 0, 0, 0, NULL },
+	    { "none", no_section_hit, 0, 0, 0, 0, NULL },
+	    { "range", range_section_hit, 0, 0, 0, 0, NULL } },
+	  0,
+	  false,
+	  false },
+};
+
+int main(int argc, char **argv)
+{
+	return bench_main(argc, argv, rows, UP_ARRAY_LEN(rows), 10);
+}

@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Gate 2, the hand-over: for each class of call, ours and hidden in somebody else's library, a
+ * uthread blocks in the kernel, the next one runs on its vcore, and it comes back with the scheduler
+ * when it unblocks, onto a vcore that is idle and onto one that is busy; beside nothing, beside a
+ * process and beside a control group that spin on the same cores.
+ *
+ * Who releases the sleeper runs on the sleeper's own vcore (busy), or waits for the vcore to be given
+ * back (idle): were the vcore not handed over, nobody would ever come, and the watchdog would.
+ *
+ * Three counts must agree, to the unit: the rounds made, each of which must block, since its releaser
+ * waits for that; the blocks and unblocks that the runtime counted, which are also the times that the
+ * scheduler was given a uthread for UPCALL_UNBLOCKED and what the kernel side counted; and Linux' own
+ * count of the sleeper's voluntary switches between entering the call and being found asleep in it.
+ *
+ * Each scenario is a process of its own, of an ordinary user.
+ */
+#include "gate2.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/atomic.h"
+#include "base/clock.h"
+#include "base/syscall.h"
+#include "host/act.h"
+#include "ordinary.h"
+#include "tap.h"
+#include "upcall/upcall.h"
+
+enum phase {
+	RUNNING,
+	ENTERING,
+	RELEASED
+};
+
+struct outcome {
+	int error;
+	int wrong; /* -errno of the first wrong result */
+	unsigned wrong_round;
+	unsigned rounds, back, behind;
+	uint64_t kernel_switches, kside_blocked, kside_unblocked;
+	bool exact_unannounced;
+	uint64_t next_ns, next_max_ns, back_ns, back_max_ns;
+	struct upcall_stats st;
+};
+
+struct setting {
+	unsigned vcores;
+	bool busy;
+	enum gate2_beside beside;
+};
+
+static struct {
+	const struct gate2_way *way;
+	const struct setting *set;
+	unsigned rounds;
+	struct upcall_uthread *sleeper;
+	/* atomic: */
+	uint32_t phase;
+	uint32_t round;
+	uint32_t back; /* rounds whose sleeper the scheduler has been given */
+	uint32_t over;
+	uint32_t released; /* rounds whose releaser is done */
+	/* The sleeper writes before `phase`, with release; the releaser reads after acquire. */
+	uint32_t tid;
+	int vcore;
+	uint64_t switches;
+	uint64_t enter_ns;
+	uint64_t release_ns;
+	uint64_t kernel_switches;
+	uint64_t next_ns[GATE2_ROUNDS_MAX], back_ns[GATE2_ROUNDS_MAX];
+	struct outcome *out;
+} g;
+
+static unsigned opt_seconds, opt_rounds = 20;
+
+/* ---- a scheduler that sees who comes back ---- */
+
+static void watched_ready(struct upcall_uthread *u, unsigned vcore, enum upcall_why why)
+{
+	uint32_t r = up_load_relaxed(&g.back);
+
+	if (why == UPCALL_UNBLOCKED && u == g.sleeper) {
+		if (r < GATE2_ROUNDS_MAX)
+			g.back_ns[r] = up_now_ns();
+		up_store_release(&g.back, r + 1); /* pairs with has_come() */
+	}
+	upcall_sched_fifo.ready(u, vcore, why);
+}
+
+static struct upcall_uthread *watched_pick(unsigned vcore)
+{
+	return upcall_sched_fifo.pick(vcore);
+}
+
+static int watched_init(unsigned max_vcores)
+{
+	return upcall_sched_fifo.init(max_vcores);
+}
+
+static void watched_fini(void)
+{
+	upcall_sched_fifo.fini();
+}
+
+static const struct upcall_sched_ops watched = {
+	.size = sizeof(watched),
+	.name = "watched fifo",
+	.init = watched_init,
+	.fini = watched_fini,
+	.ready = watched_ready,
+	.pick = watched_pick,
+};
+
+static bool has_come(void)
+{
+	return up_load_acquire(&g.back) > up_load_relaxed(&g.round);
+}
+
+/* ---- the sleeper ---- */
+
+static uint64_t own_switches(void)
+{
+	struct rusage ru;
+
+	up_syscall2(SYS_getrusage, RUSAGE_THREAD, &ru);
+	return (uint64_t)ru.ru_nvcsw;
+}
+
+static void *sleeper_main(void *arg)
+{
+	unsigned r;
+	int e;
+
+	for (r = 0; r < g.rounds; r++) {
+		g.vcore = upcall_vcore_id();
+		g.tid = (uint32_t)up_syscall0(SYS_gettid);
+		g.switches = own_switches();
+		up_store_relaxed(&g.round, r);
+		g.enter_ns = up_now_ns();
+		up_store_release(&g.phase, ENTERING);
+		e = g.way->block(r);
+		up_store_release(&g.phase, RUNNING);
+		if (e && !g.out->wrong) {
+			g.out->wrong = e;
+			g.out->wrong_round = r;
+		}
+		while (!g.way->ends_by_itself && up_load_acquire(&g.released) <= r)
+			upcall_yield(); /* what it opened for us may still be open */
+		if (has_come())
+			g.back_ns[r] -= g.release_ns;
+	}
+	up_store_release(&g.over, 1);
+	return NULL;
+}
+
+/* ---- who releases it ---- */
+
+/* Linux' own count for another thread, without libc's streams. */
+static uint64_t switches_of(uint32_t tid)
+{
+	static const char key[] = "\nvoluntary_ctxt_switches:";
+	char path[64], buf[4096], *at;
+	long fd, n;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%u/status", tid);
+	fd = up_syscall3(SYS_open, path, O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return 0;
+	n = up_syscall3(SYS_read, fd, buf, sizeof(buf) - 1);
+	up_syscall1(SYS_close, fd);
+	if (n <= 0)
+		return 0;
+	buf[n] = 0;
+	at = strstr(buf, key);
+	return at ? strtoull(at + sizeof(key) - 1, NULL, 10) : 0;
+}
+
+static bool is_asleep(void)
+{
+	struct upcall_stats st = { .size = sizeof(st) };
+
+	return !upcall_get_stats(&st) &&
+	       st.blocked[g.way->class_of_call] > up_load_relaxed(&g.round);
+}
+
+static void release(uint64_t resumed_ns)
+{
+	unsigned r = g.round;
+
+	g.next_ns[r] = resumed_ns > g.enter_ns ? resumed_ns - g.enter_ns : 0;
+	if (!g.way->ends_by_itself)
+		g.kernel_switches += switches_of(g.tid) - g.switches;
+	g.release_ns = g.way->ends_by_itself ? g.enter_ns + GATE2_SLEEP_NS : up_now_ns();
+	if (g.way->release(r) && !g.out->wrong)
+		g.out->wrong = -EIO;
+	up_store_release(&g.released, r + 1);
+}
+
+static bool may_release(void)
+{
+	uint32_t entering = ENTERING;
+
+	return up_load_acquire(&g.phase) == ENTERING && is_asleep() &&
+	       up_cas_acquire(&g.phase, &entering, RELEASED);
+}
+
+/* Keeps its vcore busy while the sleeper sleeps, and gives way only when that one waits for it. */
+static void *busy_main(void *arg)
+{
+	uint64_t resumed = up_now_ns();
+
+	while (!up_load_acquire(&g.over)) {
+		if (up_load_acquire(&g.phase) == ENTERING && upcall_vcore_id() == g.vcore &&
+		    may_release())
+			release(resumed);
+		if (up_load_acquire(&g.phase) == RUNNING || has_come()) {
+			upcall_yield();
+			resumed = up_now_ns();
+		}
+	}
+	return NULL;
+}
+
+/* A plain thread: the vcores must have gone idle, and been given back, before it helps. */
+static void *outside_main(void *arg)
+{
+	struct timespec ts = { 0, 20000 };
+
+	while (!up_load_acquire(&g.over)) {
+		nanosleep(&ts, NULL);
+		if (upcall_nr_vcores() == 0 && may_release())
+			release(0);
+	}
+	return NULL;
+}
+
+/* ---- one scenario ---- */
+
+static void on_alarm(int sig)
+{
+	static const char word[] = "gate2: it hangs; what every uthread is doing:\n";
+
+	up_syscall3(SYS_write, 2, word, sizeof(word) - 1);
+	upcall_dump(2);
+	_exit(3);
+}
+
+static int compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void spread(uint64_t *v, unsigned n, uint64_t *ret_median, uint64_t *ret_max)
+{
+	qsort(v, n, sizeof(*v), compare);
+	*ret_median = v[n / 2];
+	*ret_max = v[n - 1];
+}
+
+/* The last activation may still be telling the kernel side of its return. */
+static void settle(struct outcome *o)
+{
+	const struct upabi_procinfo *i = up_host.port->info;
+	unsigned tries;
+
+	for (tries = 0; tries < 1000; tries++) {
+		o->kside_blocked = up_load_acquire(&i->nr_blocked);
+		o->kside_unblocked = up_load_acquire(&i->nr_unblocked);
+		if (o->kside_blocked == o->kside_unblocked)
+			break;
+		upcall_sleep_ns(1000000); /* a block itself, of no interest: read once more below */
+	}
+}
+
+static void collect(struct outcome *o)
+{
+	o->st.size = sizeof(o->st);
+	o->error = upcall_get_stats(&o->st);
+	o->back = g.back;
+	o->behind = gate2_ran_behind;
+	o->kernel_switches = g.kernel_switches;
+	o->exact_unannounced = up_host.use_rseq;
+	spread(g.next_ns, g.rounds, &o->next_ns, &o->next_max_ns);
+	spread(g.back_ns, g.rounds, &o->back_ns, &o->back_max_ns);
+	settle(o);
+}
+
+static int run_uthreads(void)
+{
+	struct upcall_uthread *busy[64];
+	unsigned i, nr = g.set->busy ? g.set->vcores : 0;
+	int r = upcall_uthread_create(&g.sleeper, NULL, sleeper_main, NULL);
+
+	for (i = 0; i < nr && !r; i++)
+		r = upcall_uthread_create(&busy[i], NULL, busy_main, NULL);
+	if (r)
+		return r;
+	upcall_uthread_join(g.sleeper, NULL);
+	for (i = 0; i < nr; i++)
+		upcall_uthread_join(busy[i], NULL);
+	return 0;
+}
+
+static void scenario(struct outcome *o)
+{
+	struct upcall_opts opts = {
+		.size = sizeof(opts), .vcores = g.set->vcores, .no_slice = true, .sched = &watched
+	};
+	const char *what;
+	pthread_t outside;
+
+	g.out = o;
+	o->rounds = g.rounds;
+	gate2_pin(g.set->vcores);
+	signal(SIGALRM, on_alarm);
+	alarm(opt_seconds ? opt_seconds + 60 : 60);
+	o->error = ordinary_become(&what);
+	if (!o->error)
+		o->error = g.way->init(g.rounds);
+	if (o->error)
+		return;
+	o->error = upcall_start(&opts);
+	if (o->error)
+		return;
+	if (!g.set->busy)
+		o->error = -pthread_create(&outside, NULL, outside_main, NULL);
+	if (!o->error)
+		o->error = run_uthreads();
+	if (o->error)
+		return;
+	collect(o); /* before the next call that blocks */
+	if (!g.set->busy)
+		pthread_join(outside, NULL);
+	g.way->fini();
+	o->error = upcall_stop();
+}
+
+/* ---- judging ---- */
+
+static const char *const class_name[] = { "announced", "fault", "uninterruptible", "unannounced" };
+
+static uint64_t sum(const uint64_t v[4])
+{
+	return v[0] + v[1] + v[2] + v[3];
+}
+
+static bool judge_counts(const struct outcome *o, unsigned class, bool by_itself)
+{
+	bool good = o->st.blocked[class] == o->rounds && o->back == o->rounds &&
+		    !memcmp(o->st.blocked, o->st.unblocked, sizeof(o->st.blocked)) &&
+		    o->kside_blocked == o->kside_unblocked &&
+		    (by_itself || o->kernel_switches == o->rounds);
+
+	if (!good)
+		tap_note("rounds %u, blocked %" PRIu64 " of this class (%" PRIu64
+			 " in all), unblocked %" PRIu64
+			 ", given to the scheduler %u, kernel side %" PRIu64 "/%" PRIu64
+			 ", Linux %" PRIu64,
+			 o->rounds, o->st.blocked[class], sum(o->st.blocked), sum(o->st.unblocked),
+			 o->back, o->kside_blocked, o->kside_unblocked, o->kernel_switches);
+	return good;
+}
+
+/* Exact means that not one came back to find its activation replaced. */
+static bool judge_behind(const struct outcome *o, unsigned class)
+{
+	uint64_t bound = 2 * 10000000;
+
+	if (class != UP_CLASS_UNANNOUNCED || o->exact_unannounced) {
+		if (o->behind)
+			tap_note("%u of %u ran on beside the vcore", o->behind, o->rounds);
+		return !o->behind;
+	}
+	if (o->st.behind_max_ns > bound)
+		tap_note("ran behind for %" PRIu64 " ns", o->st.behind_max_ns);
+	return o->st.behind_max_ns <= bound;
+}
+
+static void judge(const struct gate2_way *w, const struct setting *s, const struct outcome *o,
+		  int status)
+{
+	bool good = WIFEXITED(status) && !WEXITSTATUS(status) && !o->error && !o->wrong;
+
+	if (!good)
+		tap_note("status 0x%x, error %d, wrong result %d in round %u", status, o->error,
+			 o->wrong, o->wrong_round);
+	else
+		good = judge_counts(o, w->class_of_call, w->ends_by_itself) &
+		       judge_behind(o, w->class_of_call);
+	tap_ok(good, "%s %s (%s), %u vcores, %s, beside %s", class_name[w->class_of_call], w->name,
+	       w->where, s->vcores, s->busy ? "busy" : "idle", gate2_beside_name[s->beside]);
+	tap_note("to next %.1f us (max %.1f), back %.1f us (max %.1f), backstop %" PRIu64
+		 ", behind %u of %u, restarts %" PRIu64 "/%" PRIu64,
+		 (double)o->next_ns / 1e3, (double)o->next_max_ns / 1e3, (double)o->back_ns / 1e3,
+		 (double)o->back_max_ns / 1e3, o->st.backstop, o->behind, o->rounds, o->st.restarts,
+		 o->st.eintr_left);
+}
+
+static struct outcome *shared_outcome(void)
+{
+	return mmap(NULL, sizeof(struct outcome), PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+}
+
+static void try_one(const struct gate2_way *w, const struct setting *s)
+{
+	struct outcome *o = shared_outcome();
+	int status = 0;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		g.way = w;
+		g.set = s;
+		g.rounds = opt_rounds;
+		scenario(o);
+		_exit(0);
+	}
+	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	judge(w, s, o, status);
+	munmap(o, sizeof(*o));
+}
+
+static void try_setting(const struct setting *s, const char *only)
+{
+	const char *why = gate2_beside_start(s->beside, s->vcores);
+	const struct gate2_way *w;
+	unsigned i;
+
+	for (i = 0; i < gate2_nr_ways; i++) {
+		w = &gate2_ways[i];
+		if (only && strcmp(only, w->name))
+			continue;
+		if (why)
+			tap_skip(w->name, "beside %s: %s", gate2_beside_name[s->beside], why);
+		else
+			try_one(w, s);
+	}
+	gate2_beside_stop();
+}
+
+static unsigned count_ways(const char *only)
+{
+	unsigned i, n = 0;
+
+	for (i = 0; i < gate2_nr_ways; i++)
+		n += !only || !strcmp(only, gate2_ways[i].name);
+	return n;
+}
+
+/* ---- arguments ---- */
+
+static unsigned number(const char *s, unsigned lo, unsigned hi)
+{
+	char *end;
+	unsigned long n = strtoul(s, &end, 10);
+
+	if (*end || n < lo || n > hi) {
+		fprintf(stderr, "gate2: %s is not a number from %u to %u\n", s, lo, hi);
+		exit(64);
+	}
+	return (unsigned)n;
+}
+
+static unsigned beside_number(const char *s)
+{
+	unsigned i;
+
+	for (i = 0; i < BESIDE_NR; i++)
+		if (!strcmp(s, gate2_beside_name[i]))
+			return i;
+	fprintf(stderr, "gate2: beside nothing, process or cgroup, not %s\n", s);
+	exit(64);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option longopts[] = { { "rounds", required_argument, NULL, 'r' },
+						  { "vcores", required_argument, NULL, 'v' },
+						  { "beside", required_argument, NULL, 'b' },
+						  { "way", required_argument, NULL, 'w' },
+						  { NULL, 0, NULL, 0 } };
+	struct setting s = { 1, false, BESIDE_NOTHING };
+	const char *only = NULL;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", longopts, NULL)) != -1) {
+		if (c == 'r')
+			opt_rounds = number(optarg, 1, GATE2_ROUNDS_MAX);
+		else if (c == 'v')
+			s.vcores = number(optarg, 1, 64);
+		else if (c == 'b')
+			s.beside = (enum gate2_beside)beside_number(optarg);
+		else if (c == 'w')
+			only = optarg;
+		else
+			return 64;
+	}
+	if (s.vcores > gate2_nr_cpus()) {
+		printf("1..0 # SKIP %u vcores want as many CPUs\n", s.vcores);
+		return 77;
+	}
+	tap_plan(2 * count_ways(only));
+	for (s.busy = false;; s.busy = true) {
+		try_setting(&s, only);
+		if (s.busy)
+			break;
+	}
+	return tap_done();
+}
