@@ -207,8 +207,8 @@ static void count_behind(struct up_act *a, uint32_t class)
 	uint64_t ns;
 
 	a->stats.unblocked[class]++;
-	if (class == UP_CLASS_ANNOUNCED)
-		return;
+	if (class == UP_CLASS_ANNOUNCED || up_home_by_rseq(class == UP_CLASS_FAULT))
+		return; /* it has not run one instruction of its own */
 	ns = up_thread_cpu_ns() - a->stolen_cpu_ns;
 	a->stats.behind_ns += ns;
 	a->stats.behind_max_ns = UP_MAX(a->stats.behind_max_ns, ns);

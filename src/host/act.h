@@ -187,14 +187,14 @@ int up_watch_start(uint32_t vcore);
 void up_watch_pin(uint32_t vcore, uint32_t pcore);
 void up_watch_stop(uint32_t vcore);
 void up_watch_arm(uint32_t vcore); /* vcore context */
-/* Looks whether the vcore's activation is blocked and replaces it if so.  1 replaced, 0 not
- * blocked, -EAGAIN blocked but nobody stands by. */
-int up_watch_look(uint32_t vcore);
+/* Looks whether the vcore's activation is blocked and replaces it if so.  here: the caller is the
+ * vcore's watcher.  1 replaced, 0 not blocked, -EAGAIN blocked but nobody stands by. */
+int up_watch_look(uint32_t vcore, bool here);
 /* What a task is doing: -EAGAIN on a processor or waiting for one, else its class. */
 int up_task_class(const struct up_act *a);
 struct up_look {
 	uint64_t pc; /* where it will come back to */
-	int nr;	     /* of the call */
+	int nr;	     /* of the call; -1 outside of any */
 	bool unint;  /* it sleeps uninterruptibly: a signal waits for the end of that */
 };
 int up_task_look(const struct up_act *a, struct up_look *ret_look);
@@ -202,6 +202,10 @@ int up_task_look(const struct up_act *a, struct up_look *ret_look);
 /* home.c */
 void up_home_init(void);
 void up_home_set(struct up_act *a, int class_of_call, uint64_t pc);
+bool up_home_by_rseq(bool fault);
+/* From keep to kept on one thread: has it had its core all the time?  false: or nobody can tell. */
+void up_home_keep_core(void);
+bool up_home_kept_core(void);
 void up_home_unset(struct up_act *a);
 void up_home_call(struct up_act *a, int class_of_call, bool unint);
 

@@ -61,9 +61,28 @@ void up_home_init(void)
 	up_host.use_rseq = up_host.use_rseq_fault && probe();
 }
 
-static bool by_rseq(int class)
+bool up_home_by_rseq(bool fault)
 {
-	return class == UP_CLASS_FAULT ? up_host.use_rseq_fault : up_host.use_rseq;
+	return fault ? up_host.use_rseq_fault : up_host.use_rseq;
+}
+
+/* A sequence that we are never in: Linux forgets it when it takes the processor from us. */
+static const struct up_rseq_cs nowhere = {
+	.start_ip = 1,
+	.post_commit_offset = 1,
+	.abort_ip = (uintptr_t)up_arch_came_back, /* it must stand behind the signature */
+};
+
+void up_home_keep_core(void)
+{
+	if (up_host.use_rseq)
+		up_store_relaxed(rseq_cs_word(up_arch_get_fs()), (uint64_t)(uintptr_t)&nowhere);
+}
+
+bool up_home_kept_core(void)
+{
+	/* relaxed: written by this thread, and by Linux on its way back to it */
+	return up_host.use_rseq && up_load_relaxed(rseq_cs_word(up_arch_get_fs()));
 }
 
 /* Before the hand-over word is taken: the victim may come back at any moment from here on, and
@@ -72,7 +91,13 @@ void up_home_set(struct up_act *a, int class, uint64_t pc)
 {
 	const char *to = class == UP_CLASS_FAULT ? up_arch_came_back_fault : up_arch_came_back;
 
-	if (!by_rseq(class) || !pc || UP_MUT(came_back_not_caught))
+	if (class == UP_CLASS_ANNOUNCED)
+		return; /* it looks by itself */
+	if (!up_home_by_rseq(class == UP_CLASS_FAULT)) {
+		a->stolen_cpu_ns = up_host_cpu_ns(a->gs.tid);
+		return;
+	}
+	if (!pc || UP_MUT(came_back_not_caught))
 		return;
 	a->gs.home_pc = pc;
 	a->rseq_cs.post_commit_offset = 1;
@@ -92,7 +117,7 @@ void up_home_call(struct up_act *a, int class, bool unint)
 {
 	struct itimerspec its = { .it_value = { 0, 1 } };
 
-	if (class == UP_CLASS_ANNOUNCED || by_rseq(class))
+	if (class == UP_CLASS_ANNOUNCED || up_home_by_rseq(class == UP_CLASS_FAULT))
 		return; /* it looks by itself, or is led here */
 	if (unint) {
 		/* It sleeps uninterruptibly: the signal waits at the way out, and breaks nothing. */

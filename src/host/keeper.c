@@ -64,7 +64,7 @@ static void backstop(uint32_t v)
 	if (!a || !up_load_relaxed(&w->online))
 		return;
 	run = up_load_acquire(&a->gs.run);
-	if (run == w->last_run && up_run_state(run) == UP_RUN_UTHREAD && up_watch_look(v) == 1)
+	if (run == w->last_run && up_run_state(run) == UP_RUN_UTHREAD && up_watch_look(v, false) == 1)
 		up_fetch_add_relaxed(&up_host.backstop_steals, 1);
 	w->last_run = run;
 }

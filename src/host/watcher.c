@@ -55,19 +55,44 @@ static uint64_t last_hex(const char *buf, long n)
 	return v;
 }
 
-static int leading_number(const char *buf)
+/* The call's number, which stands first: -1 outside of any. */
+static long first_number(const char *buf)
 {
-	int nr = 0;
+	long v = 0;
 
+	if (*buf == '-')
+		return -1;
 	for (; *buf >= '0' && *buf <= '9'; buf++)
-		nr = nr * 10 + *buf - '0';
-	return nr;
+		v = v * 10 + *buf - '0';
+	return v;
+}
+
+/* Those that sleep uninterruptibly when they sleep.  Only a name for counts and events: the state
+ * itself costs more than all the rest of a look, and only the way home by signal needs it. */
+static bool sleeps_uninterruptibly(long nr)
+{
+	switch (nr) {
+	case SYS_clone:
+	case SYS_clone3:
+#ifdef SYS_vfork
+	case SYS_vfork:
+#endif
+	case SYS_fsync:
+	case SYS_fdatasync:
+	case SYS_msync:
+	case SYS_sync:
+	case SYS_syncfs:
+	case SYS_sync_file_range:
+		return true;
+	default:
+		return false;
+	}
 }
 
 int up_task_look(const struct up_act *a, struct up_look *ret_look)
 {
 	char buf[160];
-	long n;
+	long n, nr;
 
 	/* Without /proc a look cannot tell a block from a wait for the processor. */
 	if (a->syscall_fd < 0)
@@ -76,9 +101,11 @@ int up_task_look(const struct up_act *a, struct up_look *ret_look)
 	if (n <= 0 || buf[0] == 'r')
 		return -EAGAIN;
 	ret_look->pc = last_hex(buf, n);
-	ret_look->nr = leading_number(buf);
-	ret_look->unint = is_uninterruptible(a);
-	if (buf[0] == '-')
+	nr = first_number(buf);
+	ret_look->nr = (int)nr;
+	ret_look->unint = up_home_by_rseq(nr < 0) ? sleeps_uninterruptibly(nr) :
+						    is_uninterruptible(a);
+	if (nr < 0)
 		return UP_CLASS_FAULT; /* interruptible where another program is to mend it */
 	return ret_look->unint ? UP_CLASS_UNINT : UP_CLASS_UNANNOUNCED;
 }
@@ -101,13 +128,34 @@ static void hand_over(struct up_watch *w, uint32_t v, struct up_act *a, struct u
 	up_port_gate_open(up_host.port, b->num);
 }
 
-int up_watch_look(uint32_t v)
+/* What it blocks in; -EAGAIN when it does not. */
+static int class_of(const struct up_act *a, bool here, struct up_look *ret_look)
+{
+	bool announced = up_load_relaxed(&a->gs.call) != 0;
+	int class;
+
+	/* We run on its core, so it does not, and in an announced call that is all we need to know:
+	 * replaced while it merely waits for the processor, it finds that out on its way out. */
+	if (announced && here)
+		return UP_CLASS_ANNOUNCED;
+	class = up_task_look(a, ret_look);
+	return announced && class >= 0 ? UP_CLASS_ANNOUNCED : class;
+}
+
+static bool still_there(const struct up_act *a, int class, const struct up_look *look)
+{
+	struct up_look again;
+
+	return up_task_look(a, &again) == class && again.pc == look->pc;
+}
+
+int up_watch_look(uint32_t v, bool here)
 {
 	struct up_watch *w = &up_host.watch[v];
 	struct up_act *a = up_load_acquire(&w->act), *b;
-	struct up_look look = { 0 }, again = { 0 };
+	struct up_look look = { 0 };
 	uint64_t run, stolen;
-	int class, first;
+	int class;
 
 	if (!a)
 		return 0;
@@ -115,7 +163,10 @@ int up_watch_look(uint32_t v)
 	run = up_load_acquire(&a->gs.run);
 	if (up_run_state(run) != UP_RUN_UTHREAD || up_load_relaxed(&a->vcore) != v)
 		return 0; /* the second: it has left this vcore, and runs another */
-	class = first = up_task_look(a, &look);
+	here = here && a->pcore == w->pcore;
+	if (here)
+		up_home_keep_core();
+	class = class_of(a, here, &look);
 	if (class < 0) {
 		w->false_alarms++;
 		return 0;
@@ -125,18 +176,12 @@ int up_watch_look(uint32_t v)
 		w->no_standby++;
 		return -EAGAIN;
 	}
-	if (up_load_relaxed(&a->gs.call))
-		class = UP_CLASS_ANNOUNCED;
 	if (class != UP_CLASS_ANNOUNCED) {
-		/* A fault sleeps interruptibly where another program is to mend it. */
-		look.unint = is_uninterruptible(a);
-		if (look.unint && class == UP_CLASS_UNANNOUNCED)
-			class = UP_CLASS_UNINT;
-		a->stolen_cpu_ns = up_host_cpu_ns(a->gs.tid);
 		up_home_set(a, class, look.pc);
 		/* From here on it cannot come back unseen: it passes by where it is led to, which
-		 * moves its word on.  So it must still sleep where we saw it. */
-		if (up_task_look(a, &again) != first || again.pc != look.pc) {
+		 * moves its word on.  So it must still sleep where we saw it: it does if we have kept
+		 * the core that it would need. */
+		if (!(here && up_home_kept_core()) && !still_there(a, class, &look)) {
 			up_home_unset(a);
 			return 0;
 		}
@@ -244,7 +289,7 @@ static void without_standby(struct up_watch *w, uint32_t v)
 	if (park_until_standby(w, v, w->patience_ns))
 		return;
 	w->turned_out = u;
-	if (!turn_out(v) && up_watch_look(v) == -EAGAIN) {
+	if (!turn_out(v) && up_watch_look(v, true) == -EAGAIN) {
 		up_store_relaxed(&w->parked, 1);
 		up_fence_seq_cst(); /* as in park_until_standby() */
 		if (up_load_acquire(&up_host.port->vmap[v].standby) == UPABI_NONE)
@@ -273,7 +318,7 @@ static void *watch_main(void *arg)
 			park(w);
 			continue;
 		}
-		r = up_watch_look(v);
+		r = up_watch_look(v, true);
 		if (r == -EAGAIN)
 			without_standby(w, v);
 		else if (!r)
