@@ -55,6 +55,7 @@ struct up_act {
 	uint64_t stolen_cpu_ns;
 	uint32_t freeze; /* the core is taken even from vcore context */
 	uint32_t slice_due;
+	uint32_t turned_out; /* asleep in a call, and to give its activation up */
 	uint64_t late_run; /* keeper only: what it saw last */
 
 	struct up_rseq_cs rseq_cs; /* home.c */
@@ -201,11 +202,11 @@ int up_task_look(const struct up_act *a, struct up_look *ret_look);
 
 /* home.c */
 void up_home_init(void);
-void up_home_set(struct up_act *a, int class_of_call, uint64_t pc);
 bool up_home_by_rseq(bool fault);
 /* From keep to kept on one thread: has it had its core all the time?  false: or nobody can tell. */
 void up_home_keep_core(void);
 bool up_home_kept_core(void);
+void up_home_set(struct up_act *a, int class_of_call, uint64_t pc);
 void up_home_unset(struct up_act *a);
 void up_home_call(struct up_act *a, int class_of_call, bool unint);
 

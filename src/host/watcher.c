@@ -261,21 +261,21 @@ static bool begins_again(int nr)
  * No activation stands by and none comes: none can be made, or whoever makes them waits for a lock of
  * libc's, maybe one that an interrupted uthread holds, which nobody would ever run.  So the blocked
  * uthread gives its activation up: its call is put back to the beginning, and others have a turn
- * first.  True when that was done.
+ * first.
  */
-static bool turn_out(uint32_t v)
+static void turn_out(uint32_t v)
 {
 	struct up_act *a = up_load_acquire(&up_host.watch[v].act);
 	struct up_look look = { 0 };
 
 	if (UP_MUT(blocked_not_turned_out) || !a || up_load_relaxed(&a->vcore) != v ||
 	    up_run_state(up_load_acquire(&a->gs.run)) != UP_RUN_UTHREAD || a->gs.call ||
-	    a->gs.cs_depth || up_task_look(a, &look) != UP_CLASS_UNANNOUNCED ||
+	    up_task_look(a, &look) != UP_CLASS_UNANNOUNCED ||
 	    a->syscall_fd < 0 || !begins_again(look.nr))
-		return false;
+		return;
 	up_store_relaxed(&a->slice_due, 1);
+	up_store_relaxed(&a->turned_out, 1);
 	up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
-	return true;
 }
 
 /* The wait grows while nobody else wants the vcore. */
@@ -289,13 +289,7 @@ static void without_standby(struct up_watch *w, uint32_t v)
 	if (park_until_standby(w, v, w->patience_ns))
 		return;
 	w->turned_out = u;
-	if (!turn_out(v) && up_watch_look(v, true) == -EAGAIN) {
-		up_store_relaxed(&w->parked, 1);
-		up_fence_seq_cst(); /* as in park_until_standby() */
-		if (up_load_acquire(&up_host.port->vmap[v].standby) == UPABI_NONE)
-			sleep_parked(w);
-		up_store_relaxed(&w->parked, 0);
-	}
+	turn_out(v); /* where it cannot, the next call that it sleeps in may be another */
 }
 
 static void *watch_main(void *arg)

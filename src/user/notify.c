@@ -62,7 +62,7 @@ static void mend_call(struct up_act *a, ucontext_t *uc)
 		a->stats.eintr_left++;
 }
 
-static void in_uthread(struct up_act *a, uint64_t run, ucontext_t *uc, bool is_slice)
+static void in_uthread(struct up_act *a, uint64_t run, ucontext_t *uc, bool is_slice, bool turned_out)
 {
 	struct up_uthread *u = a->gs.uthread;
 
@@ -78,6 +78,7 @@ static void in_uthread(struct up_act *a, uint64_t run, ucontext_t *uc, bool is_s
 	a->stats.notified++;
 	save_frame(u, uc);
 	u->resched |= is_slice;
+	u->turned_out = turned_out;
 	a->masked = true;
 	up_arch_jump_vcore(up_vcore_entry, a);
 }
@@ -86,27 +87,33 @@ static void on_notify(int sig, siginfo_t *si, void *ucv)
 {
 	struct up_act *a = act_here();
 	ucontext_t *uc = ucv;
-	bool is_slice;
+	bool is_slice, turned_out;
 	uint64_t run;
 
 	if (!a)
 		return;
 	is_slice = si->si_code == SI_TIMER || up_load_relaxed(&a->slice_due);
 	up_store_relaxed(&a->slice_due, 0);
+	turned_out = up_load_relaxed(&a->turned_out);
+	up_store_relaxed(&a->turned_out, 0);
 	run = up_load_acquire(&a->gs.run);
 	switch (up_run_state(run)) {
 	case UP_RUN_UTHREAD:
 	case UP_RUN_STOLEN:
-		if (a->gs.cs_depth || a->gs.call) {
+		if (!a->gs.call) {
+			up_frame_undo_came_back(uc, a->gs.home_pc);
+			mend_call(a, uc);
+		}
+		/* Even out of a section, while it stands at the call in which it slept. */
+		turned_out = turned_out && !a->gs.call && up_frame_at_syscall(uc);
+		if ((a->gs.cs_depth && !turned_out) || a->gs.call) {
 			a->stats.deferred++;
 			a->gs.due = 1;
 			((struct up_uthread *)a->gs.uthread)->resched |= is_slice;
 			return;
 		}
-		mend_call(a, uc);
-		up_frame_undo_came_back(uc, a->gs.home_pc);
 		if (up_run_state(run) == UP_RUN_UTHREAD) {
-			in_uthread(a, run, uc, is_slice);
+			in_uthread(a, run, uc, is_slice, turned_out);
 			run = up_load_acquire(&a->gs.run);
 			if (up_run_state(run) != UP_RUN_STOLEN)
 				return;

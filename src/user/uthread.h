@@ -53,6 +53,7 @@ struct up_uthread {
 	bool detached;
 	bool is_main;
 	bool resched;	   /* owner: give way at the next look */
+	bool turned_out;   /* owner: ... even in a section (host/watcher.c) */
 	int moved;	   /* what came of its wish to be single- or many-core */
 	uint32_t cs_depth; /* sections it was in when its core was taken */
 	uint32_t last_act; /* the activation it ran on last, to tell migrations */
@@ -204,6 +205,10 @@ struct up_uthread *up_uthread_of_stack(uintptr_t at);
 /* critical.c: moves an interrupted context into the second copy of its section, if in one */
 bool up_critical_redirect(ucontext_t *uc);
 void up_critical_give_way(void);
+
+/* setxid.c: once threads have been made */
+void up_setxid_init(void);
+void up_setxid_fini(void);
 
 /* rseq.c: on the first thread, with its own FS base */
 void up_rseq_leave(void);

@@ -109,8 +109,11 @@ static struct up_uthread *take_urgent(void)
 
 static void make_ready(struct up_uthread *u, uint32_t v, enum upcall_why why)
 {
+	bool wait = u->turned_out; /* for the others: first, it would only sleep again */
+
+	u->turned_out = false;
 	u->state = UP_U_READY;
-	if (u->cs_depth && !UP_MUT(section_holder_queued))
+	if (u->cs_depth && !wait && !UP_MUT(section_holder_queued))
 		push_urgent(u, u);
 	else
 		up_rt.sched.ready((struct upcall_uthread *)u, v, why);
@@ -207,7 +210,9 @@ static void give_way(struct up_act *a, enum upcall_why why)
 /* A section is continued to its end before anything else, unless the core itself is to go. */
 static bool in_section(const struct up_act *a)
 {
-	return a->gs.uthread && a->gs.cs_depth && !UP_MUT(section_not_continued);
+	const struct up_uthread *u = a->gs.uthread;
+
+	return u && a->gs.cs_depth && !u->turned_out && !UP_MUT(section_not_continued);
 }
 
 static void look_at_take(struct up_act *a, struct up_vcore *vc)

@@ -47,4 +47,12 @@ size_t up_frame_max_size(void);
  * back to its beginning.  1 repaired, 0 nothing to do, -1 the number could not be told. */
 int up_frame_restart_syscall(ucontext_t *uc);
 
+/* The next instruction is a system call. */
+static inline bool up_frame_at_syscall(const ucontext_t *uc)
+{
+	const unsigned char *insn = (const unsigned char *)up_frame_pc(uc);
+
+	return (uintptr_t)insn >= 4096 && insn[0] == 0x0f && insn[1] == 0x05;
+}
+
 #endif
