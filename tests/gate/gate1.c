@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Gate 1: libc under preemption. Hundreds of uthreads run other people's code (gate1_*.c), sliced
+ * every 100 us to 1 ms, while another process sends signals, children come and go, and vcores are
+ * added and revoked; as an ordinary user, with perf and io_uring denied.
+ *
+ *     gate1 [--vcores N] [--slice-us N] [--seconds N] [--uthreads N] [--seed N] [--only JOB]
+ *
+ * Passes when no result was wrong, no call saw EINTR, nothing hung (the watchdog prints every
+ * uthread's state), nothing leaked, every queued signal was handled once, and at least 30 in 100 of
+ * the interruptions were inside libraries that are not ours.
+ */
+#include "gate1.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <getopt.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "gate1_sched.h"
+#include "ordinary.h"
+#include "watchdog.h"
+
+#define MAX_WORKERS   1000
+#define MAX_JOBS      32
+#define EPISODE_S     12
+#define HANG_S	      40
+#define LEAST_IN_LIBS 30 /* of a hundred */
+
+static struct {
+	uint64_t seed, seconds;
+	unsigned vcores, slice_us, uthreads;
+	const char *only;
+} opt = { .seed = 1, .seconds = 3, .uthreads = 200 };
+
+static const struct gate1_job *jobs[MAX_JOBS];
+static uint64_t jobs_done[MAX_JOBS];
+static unsigned nr_jobs;
+static uint64_t bad, preempts, requests, notified;
+static bool stop;
+static char dir[200];
+static unsigned main_dog;
+
+/* ---- for the jobs ---- */
+
+uint64_t gate1_random(struct gate1_me *me)
+{
+	uint64_t z = (me->rnd += UINT64_C(0x9e3779b97f4a7c15));
+
+	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return z ^ (z >> 31);
+}
+
+uint64_t gate1_below(struct gate1_me *me, uint64_t n)
+{
+	return gate1_random(me) % n;
+}
+
+void gate1_fill(struct gate1_me *me, void *at, size_t sz)
+{
+	unsigned char *p = at;
+	uint64_t v;
+	size_t n;
+
+	for (; sz; p += n, sz -= n) {
+		v = gate1_random(me);
+		n = sz < 8 ? sz : 8;
+		memcpy(p, &v, n);
+	}
+}
+
+const char *gate1_dir(void)
+{
+	return dir;
+}
+
+bool gate1_stopping(void)
+{
+	return __atomic_load_n(&stop, __ATOMIC_ACQUIRE);
+}
+
+void gate1_bad(const char *file, int line, const char *what)
+{
+	const char *base = strrchr(file, '/');
+	int err = errno, n;
+	char text[300];
+
+	if (__atomic_fetch_add(&bad, 1, __ATOMIC_RELAXED) >= 20)
+		return;
+	n = snprintf(text, sizeof(text), "WRONG %s:%d: %s (errno %d%s, uthread %lu)\n",
+		     base ? base + 1 : file, line, what, err, err == EINTR ? " EINTR" : "",
+		     upcall_uthread_id(upcall_uthread_self()));
+	if (n > 0 && write(2, text, (size_t)n) < 0)
+		__atomic_fetch_add(&bad, 1, __ATOMIC_RELAXED);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+/* ---- signals from another process ---- */
+
+static struct {
+	volatile uint64_t go, queued, plain; /* shared with the sender */
+} * sent;
+static uint64_t got_queued, got_plain, got_wrong;
+static pid_t sender;
+
+/* Queued ones carry their number; each comes once, though not in order: threads of the program's own
+ * may handle the next while the first thread is in the last. */
+#define MAX_QUEUED (1u << 22)
+static uint8_t seen_queued[MAX_QUEUED];
+
+static void on_queued(int sig, siginfo_t *si, void *ctx)
+{
+	unsigned n = (unsigned)si->si_value.sival_int;
+
+	if (n >= MAX_QUEUED || si->si_pid != sender ||
+	    __atomic_fetch_add(&seen_queued[n % MAX_QUEUED], 1, __ATOMIC_RELAXED))
+		__atomic_fetch_add(&got_wrong, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&got_queued, 1, __ATOMIC_RELAXED);
+}
+
+static void on_plain(int sig)
+{
+	__atomic_fetch_add(&got_plain, 1, __ATOMIC_RELAXED);
+}
+
+static void send_signals(pid_t to)
+{
+	static const int plain[] = { SIGUSR1, SIGUSR2, SIGWINCH };
+	struct gate1_me me = { .rnd = opt.seed };
+	union sigval v = { 0 };
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;) {
+		nanosleep(&(struct timespec){ 0, 200000 + (long)gate1_below(&me, 2000000) }, NULL);
+		if (!sent->go)
+			continue;
+		v.sival_int = (int)sent->queued;
+		if (gate1_below(&me, 2) == 0 && sent->queued < MAX_QUEUED - 1 &&
+		    !sigqueue(to, SIGRTMIN + 3, v))
+			sent->queued++;
+		else if (!kill(to, plain[gate1_below(&me, 3)]))
+			sent->plain++;
+		if (getppid() != to)
+			_exit(0);
+	}
+}
+
+static void start_sender(void)
+{
+	struct sigaction queued = { .sa_sigaction = on_queued,
+				    .sa_flags = SA_SIGINFO | SA_RESTART };
+	struct sigaction plain = { .sa_handler = on_plain }; /* no SA_RESTART, on purpose */
+	pid_t self = getpid();
+
+	sent = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	sigaction(SIGRTMIN + 3, &queued, NULL);
+	sigaction(SIGUSR1, &plain, NULL);
+	sigaction(SIGUSR2, &plain, NULL);
+	sigaction(SIGWINCH, &plain, NULL);
+	sender = fork();
+	if (!sender)
+		send_signals(self);
+	CHECK(sender > 0 && sent != MAP_FAILED);
+}
+
+static void check_signals(void)
+{
+	uint64_t until = now_ns() + 5000000000;
+
+	CHECK(!kill(sender, SIGSTOP)); /* then what it has sent is what is written there */
+	while (__atomic_load_n(&got_queued, __ATOMIC_RELAXED) < sent->queued && now_ns() < until)
+		sched_yield();
+	printf("signals: %lu of %lu queued ones handled, %lu of %lu plain ones\n", got_queued,
+	       sent->queued, got_plain, sent->plain);
+	/* One may have been sent and not counted yet when the sender was stopped. */
+	CHECK(got_queued == sent->queued || got_queued == sent->queued + 1);
+	CHECK(got_wrong == 0 && got_plain > 0 && got_plain <= sent->plain + 1);
+	kill(sender, SIGKILL);
+	CHECK(waitpid(sender, NULL, 0) == sender);
+}
+
+/* ---- workers ---- */
+
+struct worker {
+	struct gate1_me me;
+	unsigned job;
+	struct upcall_uthread *u;
+};
+static struct worker workers[MAX_WORKERS];
+
+static void run_one(struct worker *w)
+{
+	errno = 0;
+	jobs[w->job]->run(&w->me);
+	w->me.done++;
+	__atomic_fetch_add(&jobs_done[w->job], 1, __ATOMIC_RELAXED);
+}
+
+static void *in_a_short_one(void *arg)
+{
+	run_one(arg);
+	return arg;
+}
+
+/* Now and then on a uthread made for it, so that TLS is made and torn down under way. */
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+	unsigned dog = watchdog_in(jobs[w->job]->name);
+	struct upcall_uthread *u;
+	void *value = NULL;
+
+	while (!gate1_stopping()) {
+		if (gate1_below(&w->me, 10)) {
+			run_one(w);
+		} else {
+			int r = upcall_uthread_create(&u, NULL, in_a_short_one, w);
+
+			CHECK(!r);
+			CHECK(r || (!upcall_uthread_join(u, &value) && value == w));
+		}
+		watchdog_pat(dog);
+	}
+	watchdog_out(dog);
+	return NULL;
+}
+
+static void *disturber(void *arg)
+{
+	struct gate1_me me = { .rnd = (uintptr_t)arg };
+	unsigned max = upcall_max_vcores(), limit = opt.vcores ? opt.vcores : max;
+	unsigned dog = watchdog_in("the disturber");
+
+	while (!gate1_stopping()) {
+		switch (gate1_below(&me, 3)) {
+		case 0:
+			preempts += !upcall_preempt((int)gate1_below(&me, limit),
+						    gate1_below(&me, 1000000));
+			break;
+		case 1:
+			requests += !upcall_request(1 + (unsigned)gate1_below(&me, limit), 1);
+			break;
+		default:
+			notified += !upcall_notify(UPCALL_EV_USER, -1, 1, 2);
+		}
+		upcall_sleep_ns(300000 + gate1_below(&me, 5000000));
+		watchdog_pat(dog);
+	}
+	CHECK(!upcall_request(limit, 1));
+	watchdog_out(dog);
+	return NULL;
+}
+
+static void choose_jobs(void)
+{
+	const struct gate1_job *const all[] = { gate1_libc_jobs,   gate1_data_jobs,
+						gate1_crypto_jobs, gate1_cxx_jobs,
+						gate1_child_jobs,  gate1_wait_jobs };
+	const struct gate1_job *j;
+	size_t i;
+
+	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		for (j = all[i]; j->name; j++)
+			if (!opt.only || strstr(j->name, opt.only))
+				jobs[nr_jobs++] = j;
+	if (!nr_jobs) {
+		fprintf(stderr, "gate1: no such job: %s\n", opt.only);
+		exit(2);
+	}
+}
+
+/* Workers in proportion to weight, at least one each. */
+static void deal_jobs(struct gate1_me *me)
+{
+	unsigned i, j, at, sum = 0;
+
+	for (j = 0; j < nr_jobs; j++)
+		sum += jobs[j]->weight;
+	for (i = 0; i < opt.uthreads; i++) {
+		at = (unsigned)((uint64_t)i * sum / opt.uthreads);
+		for (j = 0; at >= jobs[j]->weight; j++)
+			at -= jobs[j]->weight;
+		workers[i] = (struct worker){ .me = { gate1_random(me), i, 0 }, .job = j };
+	}
+	for (j = 0; j < nr_jobs && j < opt.uthreads; j++)
+		if (workers[(uint64_t)j * opt.uthreads / nr_jobs].job != j &&
+		    nr_jobs > opt.uthreads)
+			workers[j].job = j;
+}
+
+static void crowd(struct gate1_me *me, uint64_t until)
+{
+	struct upcall_uthread *d = NULL;
+	unsigned i;
+
+	deal_jobs(me);
+	for (i = 0; i < opt.uthreads; i++)
+		CHECK(!upcall_uthread_create(&workers[i].u, NULL, worker_main, &workers[i]));
+	CHECK(!upcall_uthread_create(&d, NULL, disturber, (void *)gate1_random(me)));
+	watchdog_doing(main_dog, "main: waiting for the episode's end");
+	sent->go = 1;
+	while (now_ns() < until) {
+		upcall_sleep_ns(20000000);
+		watchdog_pat(main_dog);
+	}
+	__atomic_store_n(&stop, true, __ATOMIC_RELEASE);
+	watchdog_doing(main_dog, "main: joining");
+	for (i = 0; i < opt.uthreads; i++) {
+		CHECK(!upcall_uthread_join(workers[i].u, NULL));
+		watchdog_pat(main_dog);
+	}
+	CHECK(!upcall_uthread_join(d, NULL));
+	sent->go = 0;
+	__atomic_store_n(&stop, false, __ATOMIC_RELEASE);
+	watchdog_doing(main_dog, "main: between episodes");
+}
+
+/* ---- episodes ---- */
+
+static unsigned entries(const char *path)
+{
+	DIR *d = opendir(path);
+	unsigned n = 0;
+
+	while (d && readdir(d))
+		n++;
+	if (d)
+		closedir(d);
+	return n;
+}
+
+static unsigned threads_left(unsigned expected)
+{
+	uint64_t until = now_ns() + 2000000000;
+	unsigned n;
+
+	while ((n = entries("/proc/self/task")) > expected && now_ns() < until)
+		sched_yield();
+	return n;
+}
+
+static void run_runtime(struct gate1_me *me, uint64_t seconds)
+{
+	static const unsigned slices[] = { 100, 200, 400, 1000 };
+	struct upcall_opts o = { .size = sizeof(o), .sched = &gate1_sched, .stack_sz = 512 << 10 };
+	struct upcall_stats st = { .size = sizeof(st) };
+	int r;
+
+	o.vcores = opt.vcores ? opt.vcores : 1 + (unsigned)gate1_below(me, 2);
+	o.slice_ns = (opt.slice_us ? opt.slice_us : slices[gate1_below(me, 4)]) * UINT64_C(1000);
+	r = upcall_start(&o);
+	errno = -r;
+	CHECK(!r);
+	if (r)
+		return;
+	crowd(me, now_ns() + seconds * 1000000000);
+	CHECK(!upcall_get_stats(&st));
+	CHECK(st.uthreads_live == 1);
+	CHECK(st.eintr_left == 0);
+	printf("episode: %u vcores, slice %lu us: %lu switches, %lu blocks, %lu put back, steals "
+	       "%lu, "
+	       "activations %u\n",
+	       o.vcores, o.slice_ns / 1000, st.switches,
+	       st.blocked[0] + st.blocked[1] + st.blocked[2] + st.blocked[3], st.restarts,
+	       st.steals, st.activations);
+	CHECK(!upcall_stop());
+}
+
+static void episode(struct gate1_me *me, uint64_t seconds)
+{
+	unsigned threads = entries("/proc/self/task"), fds = entries("/proc/self/fd"), i;
+
+	for (i = 0; i < nr_jobs; i++)
+		CHECK(!jobs[i]->before || !jobs[i]->before());
+	gate1_sched_map();
+	run_runtime(me, seconds);
+	for (i = 0; i < nr_jobs; i++)
+		if (jobs[i]->after)
+			jobs[i]->after();
+	CHECK(threads_left(threads) == threads);
+	CHECK(entries("/proc/self/fd") == fds);
+	watchdog_pat(main_dog);
+}
+
+static uint64_t number(const char *s)
+{
+	char *end;
+	uint64_t n = strtoull(s, &end, 0);
+
+	if (!*s || *end) {
+		fprintf(stderr, "gate1: not a number: %s\n", s);
+		exit(2);
+	}
+	return n;
+}
+
+static void parse(int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "seed", 1, NULL, 's' },     { "vcores", 1, NULL, 'v' },
+		{ "slice-us", 1, NULL, 'l' }, { "uthreads", 1, NULL, 'u' },
+		{ "seconds", 1, NULL, 't' },  { "only", 1, NULL, 'o' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		switch (c) {
+		case 's':
+			opt.seed = number(optarg);
+			break;
+		case 'v':
+			opt.vcores = (unsigned)number(optarg);
+			break;
+		case 'l':
+			opt.slice_us = (unsigned)number(optarg);
+			break;
+		case 'u':
+			opt.uthreads = (unsigned)number(optarg);
+			break;
+		case 't':
+			opt.seconds = number(optarg);
+			break;
+		case 'o':
+			opt.only = optarg;
+			break;
+		default:
+			exit(2);
+		}
+	}
+	if (optind != argc || !opt.uthreads || opt.uthreads > MAX_WORKERS || opt.vcores > 64) {
+		fprintf(stderr, "gate1: bad arguments\n");
+		exit(2);
+	}
+}
+
+static void report(double seconds)
+{
+	struct gate1_seen s;
+	unsigned i;
+
+	gate1_sched_seen(&s);
+	for (i = 0; i < nr_jobs; i++) {
+		printf("%s %lu%s", jobs[i]->name, jobs_done[i], i + 1 < nr_jobs ? ", " : " jobs\n");
+		CHECK(jobs_done[i]);
+	}
+	printf("interruptions %lu: %.1f%% in libc, %.1f%% in libraries\n", s.interrupted,
+	       100.0 * (double)s.in_libc / (double)(s.interrupted + !s.interrupted),
+	       100.0 * (double)s.in_libs / (double)(s.interrupted + !s.interrupted));
+	printf("migrations %lu: %.1f%% in libc, %.1f%% in libraries; %.0f a second\n", s.migrated,
+	       100.0 * (double)s.migrated_libc / (double)(s.migrated + !s.migrated),
+	       100.0 * (double)s.migrated_libs / (double)(s.migrated + !s.migrated),
+	       (double)s.migrated / seconds);
+	printf("vcores preempted %lu, asked for %lu, notified %lu\n", preempts, requests, notified);
+	CHECK(s.migrated > 0 && preempts > 0 && requests > 0);
+	if (!opt.only)
+		CHECK(100 * s.in_libs >= LEAST_IN_LIBS * s.interrupted &&
+		      100 * s.migrated_libs >= LEAST_IN_LIBS * s.migrated);
+}
+
+int main(int argc, char **argv)
+{
+	struct gate1_me me;
+	uint64_t from, until;
+	const char *what;
+	int r;
+
+	parse(argc, argv);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	me = (struct gate1_me){ .rnd = opt.seed };
+	r = ordinary_become(&what);
+	if (r) {
+		printf("SKIP cannot become an ordinary user: %s: %s\n", what, strerror(-r));
+		return 77;
+	}
+	strcpy(dir, "/tmp/upcall-gate1-XXXXXX");
+	if (!mkdtemp(dir)) {
+		printf("SKIP no place for files: %s\n", strerror(errno));
+		return 77;
+	}
+	printf("seed %lu, %u uthreads, uid %u\n", opt.seed, opt.uthreads, geteuid());
+	choose_jobs();
+	start_sender();
+	watchdog_start(HANG_S);
+	main_dog = watchdog_in("main");
+	threads_left(4);
+	from = now_ns();
+	until = from + opt.seconds * 1000000000;
+	do
+		episode(&me, opt.seconds < EPISODE_S ? opt.seconds : EPISODE_S);
+	while (now_ns() < until);
+	check_signals();
+	report((double)(now_ns() - from) / 1e9);
+	CHECK(!rmdir(dir));
+	printf("wrong %lu\n", bad);
+	return bad != 0;
+}
