@@ -36,22 +36,18 @@ bool sim_chance(struct sim *s, uint32_t per_cent)
 void sim_log(struct sim *s, const char *what, uint32_t pid, int64_t a, int64_t b, int64_t c,
 	     int64_t ret)
 {
-	static uint64_t at; /* lines, of which a step may have several */
-
-	s->log[at++ % SIM_LOG] = (struct sim_step){ s->step, s->now, what, pid, a, b, c, ret };
-	s->log[at % SIM_LOG].what = NULL; /* where the oldest begins */
+	s->log[s->lines++ % SIM_LOG] =
+		(struct sim_step){ s->step, s->now, what, pid, a, b, c, ret };
 }
 
 static void print_log(const struct sim *s)
 {
-	int from = 0;
+	uint64_t from = s->lines > SIM_LOG ? s->lines - SIM_LOG : 0;
 
-	while (from < SIM_LOG && s->log[from].what)
-		from++;
-	for (int i = 1; i <= SIM_LOG; i++) {
-		const struct sim_step *l = &s->log[(from + i) % SIM_LOG];
+	for (uint64_t i = from; i < s->lines; i++) {
+		const struct sim_step *l = &s->log[i % SIM_LOG];
 
-		if (l->what)
+		if (s->step - l->nr < SIM_STEPS)
 			printf("  step %llu now %llu pid %u %s %lld %lld %lld -> %lld\n",
 			       (unsigned long long)l->nr, (unsigned long long)l->now, l->pid,
 			       l->what, (long long)l->a, (long long)l->b, (long long)l->c,
@@ -178,6 +174,8 @@ static void wind_up(struct sim *s)
 	if (s->k->heap_len)
 		sim_fail(s, "a deadline that nobody waits for");
 	up_kern_destroy(s->k);
+	free(s->procs);
+	free(s->on_core);
 	if (s->live)
 		sim_fail(s, "memory was not given back");
 }
@@ -209,12 +207,12 @@ static int run(struct sim *s, uint64_t steps, uint64_t seed)
 	}
 	for (uint32_t i = 0; i < s->nr_pcores; i++)
 		up_kern_core_add(s->k, i, s->now);
-	clock_gettime(CLOCK_MONOTONIC, &from);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
 	while (s->step < steps && !s->violations)
 		one_step(s);
 	if (!s->violations)
 		wind_up(s);
-	clock_gettime(CLOCK_MONOTONIC, &to);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
 	took = (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
 	printf("pcores %u procs %u seed %llu: whole machine checked every %llu steps, the process "
 	       "that moved after every one\n",
@@ -236,9 +234,10 @@ static int run(struct sim *s, uint64_t steps, uint64_t seed)
 
 static void usage(FILE *to)
 {
-	fprintf(to, "usage: upcall-sim [--pcores N] [--procs N] [--steps N] [--seed N]\n"
+	fprintf(to, "usage: upcall-sim [--pcores N] [--procs N] [--steps N] [--seed N] [--runs N]\n"
 		    "Runs the kernel side against simulated processes.  Defaults: 8 pcores,\n"
-		    "4 processes, 100000 steps, seed 1.  The same seed gives the same run.\n");
+		    "4 processes, 100000 steps, seed 1.  The same seed gives the same run.\n"
+		    "--runs N: as many runs, each with the next seed, until one fails.\n");
 }
 
 static bool number(const char *text, uint64_t least, uint64_t most, uint64_t *ret_nr)
@@ -258,12 +257,12 @@ int main(int argc, char **argv)
 		const char *name;
 		uint64_t least, most;
 	} opts[] = {
-		{ "--pcores", 1, 65536 },
-		{ "--procs", 1, 60000 },
-		{ "--steps", 0, UINT64_MAX - 1 },
-		{ "--seed", 0, UINT64_MAX },
+		{ "--pcores", 1, 65536 },	  { "--procs", 1, 60000 },
+		{ "--steps", 0, UINT64_MAX - 1 }, { "--seed", 0, UINT64_MAX },
+		{ "--runs", 1, 1000000 },
 	};
-	uint64_t val[] = { 8, 4, 100000, 1 };
+	uint64_t val[] = { 8, 4, 100000, 1, 1 };
+	int ret = 0;
 	static struct sim sim;
 
 	for (int i = 1; i < argc; i++) {
@@ -287,7 +286,11 @@ int main(int argc, char **argv)
 			return EXIT_USAGE;
 		}
 	}
-	sim.nr_pcores = (uint32_t)val[0];
-	sim.nr_procs = (uint32_t)val[1];
-	return run(&sim, val[2], val[3]);
+	for (uint64_t nr = 0; nr < val[4] && ret == 0; nr++) {
+		memset(&sim, 0, sizeof(sim));
+		sim.nr_pcores = (uint32_t)val[0];
+		sim.nr_procs = (uint32_t)val[1];
+		ret = run(&sim, val[2], val[3] + nr);
+	}
+	return ret;
 }

@@ -286,7 +286,7 @@ static int outside(struct sim *s, struct sim_proc *sp, uint32_t op, uint64_t a0,
 
 static void saw_message(struct sim *s, struct sim_proc *sp, const struct upabi_event *ev)
 {
-	if (ev->nr != UPABI_EV_USER && ev->nr < UPABI_EV_DYNAMIC)
+	if (ev->nr != UPABI_EV_USER || ev->aux != SIM_OURS)
 		return;
 	if (ev->val == 0 || ev->val > sp->next_val) {
 		sim_fail(s, "a message that nobody sent");
@@ -335,11 +335,12 @@ static uint64_t new_val(struct sim_proc *sp)
 /* A message from outside, with a number of its own. */
 void sim_post(struct sim *s, struct sim_proc *sp)
 {
-	struct upabi_event ev = { .nr = UPABI_EV_USER };
+	struct upabi_event ev = { .nr = UPABI_EV_USER, .aux = SIM_OURS };
 	uint32_t vcore = sim_chance(s, 50) ? UPABI_NONE : sim_below(s, sp->max_vcores);
 	int burst = sim_chance(s, 3) ? 70 : 1, ret = 0;
 
 	if (sp->hostile) {
+		ev.aux = 0;
 		ev.val = sim_rand(s);
 		up_kern_post(s->k, sp->p, vcore, &ev, s->now);
 		return;

@@ -15,8 +15,10 @@
 
 #include "kern/types.h"
 
-#define SIM_LOG	     50
-#define SIM_FLIGHT   4096 /* effects taken and not reported yet, at most */
+#define SIM_STEPS    50
+#define SIM_LOG	     (SIM_STEPS * 16)	   /* lines: a step may have several */
+#define SIM_OURS     UINT64_C(0x5eed0f0e5) /* aux of our messages: liars send some too */
+#define SIM_FLIGHT   4096		   /* effects taken and not reported yet, at most */
 #define SIM_MSG_BITS 12
 
 /* Where an activation really is. */
@@ -102,6 +104,7 @@ struct sim {
 	uint32_t nr_flight;
 	bool calm; /* the end: everything works and everybody is well-behaved */
 	struct sim_step log[SIM_LOG];
+	uint64_t lines; /* ever written there */
 	uint64_t violations;
 	long live;
 	struct {

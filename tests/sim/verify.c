@@ -61,6 +61,11 @@ static void verify_notified(struct sim *s, struct sim_proc *sp)
 	}
 }
 
+static bool is_ours(const struct upabi_event *ev)
+{
+	return ev->nr == UPABI_EV_USER && ev->aux == SIM_OURS;
+}
+
 /* Every message was received, lies in a ring, is kept, or is counted as overflow. */
 static void verify_messages(struct sim *s, struct sim_proc *sp)
 {
@@ -71,16 +76,14 @@ static void verify_messages(struct sim *s, struct sim_proc *sp)
 		const struct upabi_vcoredata *vd = sim_vd(sp, v);
 
 		for (uint32_t at = vd->ring_head; at != vd->ring_tail; at++) {
-			uint32_t nr = vd->ring[at % UPABI_RING_LEN].nr;
-
-			found += nr == UPABI_EV_USER;
+			found += is_ours(&vd->ring[at % UPABI_RING_LEN]);
 		}
 		lost += sim_vmap(sp, v)->overflow;
 		posted += sim_vmap(sp, v)->posted;
 		tails += vd->ring_tail;
 	}
 	for (uint32_t i = 0; i < p->kept.nr; i++)
-		found += p->kept.ev[i].nr == UPABI_EV_USER;
+		found += is_ours(&p->kept.ev[i]);
 	if (!sp->nomsg && posted != tails + lost)
 		sim_fail(s, "events posted are not the ones in rings and the ones counted");
 	for (uint32_t nr = 0; nr < UPABI_EV_NR; nr++)
