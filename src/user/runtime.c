@@ -191,6 +191,8 @@ int up_start(const struct upcall_opts *opts, const struct upcall_sched_ops *defa
 	}
 	if (!r)
 		r = up_fault_init();
+	if (!r)
+		up_setxid_init();
 	if (r) {
 		up_host_stop();
 		if (up_rt.main)
@@ -229,6 +231,7 @@ int upcall_stop(void)
 	up_arch_set_gs(0);
 	up_store_release(&up_rt.started, false);
 	up_host_stop();
+	up_setxid_fini();
 	up_fault_fini();
 	up_notify_fini();
 	undo();
