@@ -67,8 +67,22 @@ int up_kern_run(struct up_kern *k, struct up_proc *p, uint64_t now); /* CREATED 
 int up_kern_proc_destroy(struct up_kern *k, struct up_proc *p, uint64_t now);
 struct up_proc *up_kern_proc_find(struct up_kern *k, uint32_t pid);
 
-/* One call of a process, already copied out of its slot.  `slot` is the activation's number, or
- * one of the slots for other threads. */
+/*
+ * One call of a process, already copied out of its slot.  `slot` is the activation's number, or
+ * one of the slots for other threads.  Answers, besides -EINVAL (numbers out of range), -EPERM (not
+ * in this state, not by this caller) and -ESRCH (dying), which are counted in procinfo.nr_refused:
+ *   REQUEST    val 1: this made the process many-core, the caller parks; -EBUSY: vcores of its
+ *              many-core days are still being taken
+ *   YIELD      -EAGAIN: look again (mail, a request not heard of, being taken); -ECANCELED: nice and
+ *              nothing is pending; -ESTALE: the caller does not run that vcore
+ *   YIELD_ALL, TO_S  -EAGAIN, -ESTALE likewise
+ *   CHANGE_TO  -EBUSY: the target runs; -EAGAIN: being taken; -ENOBUFS: nobody to run it
+ *   BLOCKED    val 1: the vcore is being taken, leave at once; -ESTALE: the claim is out of date, the
+ *              caller is what its actmap says
+ *   UNBLOCKED  -ESTALE: the caller is not blocked, nobody replaced it
+ *   PREEMPTED  -ECANCELED: nobody asks it to leave any more; -ESTALE: it does not run that vcore
+ *   ACT_ADD, EVENT_ALLOC  val: the number; -ENOSPC
+ */
 int up_kern_call(struct up_kern *k, struct up_proc *p, uint32_t slot, const struct upabi_call *c,
 		 uint64_t now, uint64_t *ret_val);
 /* Take every call that procdata says is pending, answer each in procinfo.  `self` is the slot
@@ -130,7 +144,10 @@ enum up_took {
 	UP_TOOK_GONE = 3,    /* the task is no more */
 };
 
-/* Report on START and TAKE (others need none).  Unknown or stale ids are refused with -ESTALE
+/* Report on START and TAKE.  Others need none, but two help: KILL with 0 says that all tasks are
+ * gone, and WANT_ACT with an error that there are no activations for now.  START -ESRCH: the task is
+ * gone; other errors: tried elsewhere, later after the second.  TAKE with an error: tried again.
+ * A START that is refused here was not for now: the release must be without effect.  Unknown or stale ids are refused with -ESTALE
  * and change nothing. */
 int up_kern_effect_done(struct up_kern *k, uint64_t id, int status, uint64_t now);
 
