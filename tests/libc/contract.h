@@ -41,7 +41,8 @@ static inline void *contract_watch(void *arg)
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, NULL);
-	nanosleep(&patience, NULL);
+	while (nanosleep(&patience, &patience) && errno == EINTR)
+		; /* libc's own signals break into it */
 	fprintf(stderr, "# the test hangs:\n");
 	upcall_dump(2);
 	_exit(99);
@@ -87,11 +88,20 @@ static inline void contract_begin(unsigned nr_points)
 	}
 }
 
-static inline int contract_end(void)
+/* Ends the others: what comes is to be alone, or is another program that needs the cores. */
+static inline void contract_hush(void)
 {
 	contract_quiet = 1;
-	for (int i = 0; i < NR_NOISE; i++)
-		upcall_uthread_join(contract_noise[i], NULL);
+	for (int i = 0; i < NR_NOISE; i++) {
+		if (contract_noise[i])
+			upcall_uthread_join(contract_noise[i], NULL);
+		contract_noise[i] = NULL;
+	}
+}
+
+static inline int contract_end(void)
+{
+	contract_hush();
 	if (upcall_stop())
 		tap_bail("upcall_stop failed");
 	return tap_done();

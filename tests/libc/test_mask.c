@@ -96,9 +96,7 @@ int main(void)
 	tap_ok((long)contract_run(inherits, NULL),
 	       "a uthread inherits its maker's mask, and has its own");
 	tap_ok(blocks(SIGUSR2) && !blocks(SIGUSR1), "the maker's is untouched");
-	contract_quiet = 1;
-	for (int i = 0; i < NR_NOISE; i++)
-		upcall_uthread_join(contract_noise[i], NULL);
+	contract_hush();
 	alone();
 	with_another();
 	before = hits;

@@ -107,9 +107,7 @@ int main(void)
 	tap_ok(lines_are_whole(text), "a FILE that is locked stays whole");
 	free(text);
 	refused();
-	contract_quiet = 1;
-	for (int i = 0; i < NR_NOISE; i++)
-		upcall_uthread_join(contract_noise[i], NULL);
+	contract_hush();
 	upcall_stop();
 	tap_ok(pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST) == 0,
 	       "and are had without us");

@@ -110,6 +110,47 @@ static int die(int sig)
 	return 4;
 }
 
+static void *spin_until_hit(void *arg)
+{
+	target = pthread_self();
+	target_up = 1;
+	while (!hits)
+		;
+	return NULL;
+}
+
+/* In a program of its own: nothing but the signal makes the target look up from its work. */
+static int prod(void)
+{
+	struct upcall_opts opts = { .size = sizeof(opts), .vcores = 2, .no_slice = true };
+	struct upcall_uthread *u;
+
+	alarm(10);
+	if (upcall_start(&opts) || upcall_uthread_create(&u, NULL, spin_until_hit, NULL))
+		return 3;
+	while (!target_up)
+		;
+	pthread_kill(target, SIGUSR1);
+	upcall_uthread_join(u, NULL);
+	return 0;
+}
+
+static void test_prod(const char *self)
+{
+	pid_t pid;
+
+	if (CPU_COUNT(&contract_cpus) < 2) {
+		tap_skip("a uthread that never gives way is made to", "this takes two CPUs");
+		return;
+	}
+	pid = fork();
+	if (!pid) {
+		execl(self, self, "prod", (char *)NULL);
+		_exit(5);
+	}
+	tap_ok(contract_status(pid) == 0, "a uthread that never gives way is made to");
+}
+
 static int died_of(const char *self, int sig)
 {
 	char number[8];
@@ -133,12 +174,12 @@ int main(int argc, char **argv)
 	struct upcall_uthread *t, *s;
 	void *got;
 
-	if (argc > 1)
-		return die(atoi(argv[1]));
 	sigaddset(&usr1.sa_mask, SIGUSR2);
 	sigaction(SIGUSR1, &usr1, NULL);
 	sigaction(SIGUSR2, &usr2, NULL);
-	contract_begin(8);
+	if (argc > 1)
+		return strcmp(argv[1], "prod") ? die(atoi(argv[1])) : prod();
+	contract_begin(9);
 	tap_ok(contract_run_many(4, raise_many) == 0,
 	       "raise: the handler has run here, masked as asked");
 	tap_ok(contract_run_many(4, jump_many) == 0, "siglongjmp out of it: the mask comes back");
@@ -153,6 +194,8 @@ int main(int argc, char **argv)
 	tap_ok(pthread_kill(pthread_self(), 0) == 0 && pthread_kill(pthread_self(), 65) == EINVAL,
 	       "a signal of 0 asks, one out of range is refused");
 	tap_ok(hits == 0, "none ran in the first uthread");
+	contract_hush();
+	test_prod(argv[0]);
 	tap_ok(died_of(argv[0], SIGTERM) && died_of(argv[0], SIGABRT),
 	       "the default action ends all");
 	tap_ok(died_of(argv[0], SIGSEGV) && died_of(argv[0], SIGPIPE), "of a fault's signal too");

@@ -88,6 +88,7 @@ int main(int argc, char **argv)
 	tap_ok(contract_run(exit_of_first, argv) == argv, "a value is returned");
 	tap_ok((long)contract_run(exit_deep, NULL) == 4711, "or given to pthread_exit()");
 	tap_ok(cleaned == 10, "which runs the cleanup handlers (%d)", cleaned);
+	contract_hush();
 	pid = fork();
 	if (!pid) {
 		execl(argv[0], argv[0], "main", (char *)NULL);
