@@ -16,8 +16,9 @@ extern "C" {
 #endif
 #pragma GCC visibility push(default)
 
-/* Context: uthread (elsewhere they do nothing).  Nothing in between may block for long: the core
- * is kept meanwhile. */
+/* Context: uthread (elsewhere they do nothing, like a leave without an enter).  A core that is to go
+ * waits for the end of the section, for about a millisecond; then it is taken, and the holder goes on
+ * before anybody else on the next that there is.  A yield or a block in between ends all sections. */
 void upcall_critical_enter(void);
 void upcall_critical_leave(void);
 

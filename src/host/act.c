@@ -373,12 +373,15 @@ void up_act_wait_gone(void)
 
 int up_act_spawn(void)
 {
-	struct up_act *a = mmap(NULL, sizeof(*a), PROT_READ | PROT_WRITE,
-				MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	struct up_act *a;
 	pthread_attr_t attr;
 	sigset_t all, old;
 	int r;
 
+	if (up_load_relaxed(&up_host.living) >= up_host.max_acts)
+		return -EAGAIN;
+	a = mmap(NULL, sizeof(*a), PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (a == MAP_FAILED)
 		return -errno;
 	a->pcore = UPABI_NONE;

@@ -32,12 +32,15 @@ static uintptr_t copy_of(const struct upcall_cs_range *r)
 
 void upcall_critical_enter(void)
 {
-	up_preempt_disable();
+	if (up_arch_get_gs())
+		up_gs_section_enter();
 }
 
 void upcall_critical_leave(void)
 {
-	up_preempt_enable();
+	/* Not entered, or ended meanwhile by a yield: nothing to leave. */
+	if (up_arch_get_gs() && up_gs_in_section() && up_gs_section_leave())
+		up_section_ended();
 }
 
 int upcall_critical_register(const struct upcall_cs_range *from, const struct upcall_cs_range *to)

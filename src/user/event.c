@@ -33,7 +33,10 @@ static void tell(struct up_vcore *vc, const struct upabi_event *ev)
 
 	if (!fn)
 		return;
-	/* The program's own code: if it does not come back, the core may be taken from under it. */
+	/* The program's own code: if it does not come back, the core may be taken from under it,
+	 * by the signal that a vcore entered from its handler has blocked. */
+	if (vc->act->masked && !UP_MUT(handler_left_masked))
+		up_act_unmask(vc->act);
 	up_store_relaxed(&vc->act->freezable, 1);
 	fn(vc->id, &pub, h->arg);
 	up_store_relaxed(&vc->act->freezable, 0);

@@ -83,6 +83,29 @@ static void in_uthread(struct up_act *a, uint64_t run, ucontext_t *uc, bool is_s
 	up_arch_jump_vcore(up_vcore_entry, a);
 }
 
+/* The core is to go, and patience with the section that its uthread is in has ended. */
+static bool is_forced(struct up_act *a)
+{
+	const struct upabi_vcoremap *m = &up_rt.port->vmap[a->vcore];
+
+	if (!up_load_relaxed(&a->freeze) || !(up_load_acquire(&m->flags) & UPABI_VMF_TAKE))
+		return false;
+	up_store_relaxed(&a->freeze, 0);
+	return !UP_MUT(section_never_forced);
+}
+
+/*
+ * At the end of the section or call instead.  Sections of our own may hold a lock, and are short.  One
+ * of the program's keeps its core, but not one that is being taken from it, nor one that has gone on
+ * without it: its holder is continued before anybody else, on the next that there is.
+ */
+static bool is_put_off(struct up_act *a, uint64_t run)
+{
+	if (a->gs.call || (a->gs.cs_depth & UP_CS_OURS))
+		return true;
+	return a->gs.cs_depth && up_run_state(run) == UP_RUN_UTHREAD && !is_forced(a);
+}
+
 static void on_notify(int sig, siginfo_t *si, void *ucv)
 {
 	struct up_act *a = act_here();
@@ -106,7 +129,7 @@ static void on_notify(int sig, siginfo_t *si, void *ucv)
 		}
 		/* Even out of a section, while it stands at the call in which it slept. */
 		turned_out = turned_out && !a->gs.call && up_frame_at_syscall(uc);
-		if ((a->gs.cs_depth && !turned_out) || a->gs.call) {
+		if (is_put_off(a, run) && !turned_out) {
 			a->stats.deferred++;
 			a->gs.due = 1;
 			((struct up_uthread *)a->gs.uthread)->resched |= is_slice;
@@ -126,7 +149,7 @@ static void on_notify(int sig, siginfo_t *si, void *ucv)
 	case UP_RUN_VCORE:
 		/* Only inside the program's own handlers, and outside of what they call in here:
 		 * elsewhere vcore context is short, and may hold a lock of ours. */
-		if (up_load_relaxed(&a->freeze) && a->freezable && !a->gs.cs_depth)
+		if (up_load_relaxed(&a->freeze) && a->freezable && !(a->gs.cs_depth & UP_CS_OURS))
 			up_act_freeze(a);
 		/* fall through */
 	default:

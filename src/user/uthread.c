@@ -27,7 +27,6 @@
 
 struct up_runtime up_rt;
 
-
 struct up_uthread *up_self(void)
 {
 	struct up_uthread *u;
@@ -208,8 +207,12 @@ void up_preempt_disable(void)
 
 void up_preempt_enable(void)
 {
-	if (!up_arch_get_gs() || !up_gs_cs_leave())
-		return;
+	if (up_arch_get_gs() && up_gs_cs_leave())
+		up_section_ended();
+}
+
+void up_section_ended(void)
+{
 	if (UP_UNLIKELY(up_gs_due()) && up_run_state(up_gs_run()) != UP_RUN_VCORE &&
 	    up_gs_uthread() && !UP_MUT(section_end_not_yielded))
 		up_attend();

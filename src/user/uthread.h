@@ -148,6 +148,7 @@ bool up_on_act(void);
 /* Uthread context: not to be moved from here on; nests.  Leaving gives way if that is due. */
 void up_preempt_disable(void);
 void up_preempt_enable(void);
+void up_section_ended(void); /* the outermost section has been left */
 
 /* Uthread context: leave the stack, run fn(self, arg) in vcore context, then schedule. */
 void up_sched_call(struct up_uthread *u, void (*fn)(struct upcall_uthread *, void *), void *arg);

@@ -215,8 +215,8 @@ static int yield_takes_turns(void)
 static void wake_at_once(struct upcall_uthread *self, void *arg)
 {
 	CHECK(!upcall_uthread_self()); /* vcore context */
-	CHECK_INT(upcall_wake(self), 0);
 	atomic_fetch_add(&count, 1);
+	CHECK_INT(upcall_wake(self), 0); /* it may run elsewhere from here on */
 }
 
 static int wake_before_block_returns(void)

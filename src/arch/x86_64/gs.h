@@ -95,6 +95,31 @@ static inline void up_gs_cs_enter(void)
 	__asm__ __volatile__("incl " UP_GS_MEM(UP_GS_CS_DEPTH)::: "memory", "cc");
 }
 
+static inline void up_gs_section_enter(void)
+{
+	__asm__ __volatile__("addl $" UP_GS_STR(UP_CS_PROGRAM) ", " UP_GS_MEM(UP_GS_CS_DEPTH)::
+				     : "memory", "cc");
+}
+
+static inline int up_gs_in_section(void)
+{
+	uint32_t depth;
+
+	__asm__ __volatile__("movl " UP_GS_MEM(UP_GS_CS_DEPTH) ", %0" : "=r"(depth)::"memory");
+	return depth >= UP_CS_PROGRAM;
+}
+
+static inline int up_gs_section_leave(void)
+{
+	int outermost;
+
+	__asm__ __volatile__("subl $" UP_GS_STR(UP_CS_PROGRAM) ", " UP_GS_MEM(UP_GS_CS_DEPTH)
+			     : "=@ccz"(outermost)
+			     :
+			     : "memory");
+	return outermost;
+}
+
 /* True when this left the outermost section. */
 static inline int up_gs_cs_leave(void)
 {

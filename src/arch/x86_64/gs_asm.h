@@ -23,6 +23,11 @@
 
 #define UP_RSEQ_SIGNATURE 0x53053053 /* the one that glibc registers with */
 
+/* Sections are counted in one word: ours, which may hold a lock, in its lower half, and the program's
+ * in its upper. */
+#define UP_CS_OURS 0xffff
+#define UP_CS_PROGRAM 0x10000
+
 /* The low bits of the hand-over word.  The rest counts entries into uthread context, so that a
  * watcher that looked at an earlier stay cannot take a later one. */
 #define UP_RUN_MASK 7
