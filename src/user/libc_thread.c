@@ -61,7 +61,11 @@ UP_EXPORT int pthread_create(pthread_t *ret_thread, const pthread_attr_t *attr, 
 	*s = (struct start){
 		.fn = fn, .arg = arg, .mask = u->sig_mask, .own_cpus = names_cpus(attr)
 	};
+	/* With libc's lock on its threads, which our own threads' making needs too: see before() in
+	 * libc_child.c. */
+	up_preempt_disable();
 	err = up_libc()->pthread_create(ret_thread, attr, start_thread, s);
+	up_preempt_enable();
 	if (err)
 		free(s);
 	return err;
