@@ -193,13 +193,19 @@ static int call_self(struct up_act *a, enum upabi_op op, uint64_t a0, uint64_t a
 	return up_port_call(up_host.port, a->num, op, arg, NULL);
 }
 
+/* up_act.reported */
+enum { NOT_YET = 0, REPORTED = 1, AWAITED = 2 };
+
 /* Our replacement tells the kernel side of the block; we must not tell of its end before that. */
 static void wait_reported(struct up_act *a)
 {
-	/* acquire: pairs with report_block()'s release */
-	while (!up_load_acquire(&a->reported))
-		up_futex_wait_private(&a->reported, 0, UP_FUTEX_FOREVER);
-	up_store_relaxed(&a->reported, 0);
+	uint32_t was;
+
+	/* acquire: pairs with report_block()'s exchange */
+	while ((was = up_load_acquire(&a->reported)) != REPORTED)
+		if (was == AWAITED || up_cas_relaxed(&a->reported, &was, AWAITED))
+			up_futex_wait_private(&a->reported, AWAITED, UP_FUTEX_FOREVER);
+	up_store_relaxed(&a->reported, NOT_YET);
 }
 
 static void count_behind(struct up_act *a, uint32_t class)
@@ -281,9 +287,10 @@ static int report_block(struct up_act *a, uint32_t v)
 
 	UP_INJECT(report_block);
 	r = up_port_call(up_host.port, a->num, UPABI_OP_BLOCKED, arg, NULL);
-	/* release: pairs with wait_reported() */
-	up_store_release(&victim->reported, 1);
-	up_futex_wake_private(&victim->reported, 1);
+	/* release: pairs with wait_reported(); as a rule the victim still sleeps in its call, and
+	 * the next uthread need not wait for a wake that nobody hears */
+	if (up_xchg_acq_rel(&victim->reported, REPORTED) == AWAITED)
+		up_futex_wake_private(&victim->reported, 1);
 	return r;
 }
 
@@ -310,6 +317,57 @@ static bool step(struct up_act *a)
 	return true;
 }
 
+/* What it has counted outlives it.  Only `behind_max_ns`, the last word, is no sum. */
+static void bequeath(const struct up_act_stats *s)
+{
+	const size_t nr = offsetof(struct up_act_stats, behind_max_ns) / sizeof(uint64_t);
+	const uint64_t *from = (const uint64_t *)s;
+	uint64_t *to = (uint64_t *)&up_host.gone, max = up_load_relaxed(&up_host.gone.behind_max_ns);
+	size_t i;
+
+	/* relaxed: counters, read at any moment; several threads may end at once */
+	for (i = 0; i < nr; i++)
+		up_fetch_add_relaxed(&to[i], from[i]);
+	while (max < s->behind_max_ns &&
+	       !up_cas_relaxed(&up_host.gone.behind_max_ns, &max, s->behind_max_ns))
+		;
+}
+
+/* Others found it by its number a moment ago and may still be looking: the memory stays one of an
+ * activation's until the runtime stops. */
+static void bury(struct up_act *a)
+{
+	struct up_act *head = up_load_relaxed(&up_host.graves);
+
+	do
+		a->next_grave = head;
+	/* release: pairs with exhume(): we touch it no more */
+	while (!up_cas_release(&up_host.graves, &head, a));
+}
+
+static struct up_act *exhume(void)
+{
+	struct up_act *a, *rest, *next;
+
+	/* acquire: pairs with bury().  One thread makes activations, so none is taken twice. */
+	a = up_xchg_acquire(&up_host.graves, NULL);
+	for (rest = a ? a->next_grave : NULL; rest; rest = next) {
+		next = rest->next_grave;
+		bury(rest);
+	}
+	if (a)
+		memset(a, 0, sizeof(*a));
+	return a;
+}
+
+void up_act_clear_graves(void)
+{
+	struct up_act *a;
+
+	while ((a = exhume()))
+		munmap(a, sizeof(*a));
+}
+
 static void act_fini(struct up_act *a)
 {
 	stack_t off = { .ss_flags = SS_DISABLE };
@@ -324,9 +382,10 @@ static void act_fini(struct up_act *a)
 	sigaltstack(&off, NULL);
 	if (a->altstack.ss_sp)
 		munmap(a->altstack.ss_sp, ALT_STACK_SZ);
+	bequeath(&a->stats);
 	if (up_act_get(a->num) == a)
 		up_store_release(&up_host.acts[a->num], NULL);
-	munmap(a, sizeof(*a));
+	bury(a);
 	/* release: pairs with up_act_wait_gone() */
 	if (up_fetch_sub_release(&up_host.living, 1) == 1)
 		up_futex_wake_private(&up_host.living, INT32_MAX);
@@ -380,8 +439,10 @@ int up_act_spawn(void)
 
 	if (up_load_relaxed(&up_host.living) >= up_host.max_acts)
 		return -EAGAIN;
-	a = mmap(NULL, sizeof(*a), PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	a = exhume();
+	if (!a)
+		a = mmap(NULL, sizeof(*a), PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (a == MAP_FAILED)
 		return -errno;
 	a->pcore = UPABI_NONE;

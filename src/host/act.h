@@ -34,12 +34,12 @@ struct up_act_stats {
 	uint64_t blocked[UP_CLASS_NR];
 	uint64_t unblocked[UP_CLASS_NR];
 	uint64_t behind_ns;	/* CPU time run beside the vcore after an unannounced call */
-	uint64_t behind_max_ns; /* the longest such stretch */
 	uint64_t restarts;	/* system calls that our signal broke into and that were put back */
 	uint64_t eintr_left;	/* ... that could not be told and so were left to the program */
 	uint64_t notified;	/* handler runs that led into vcore context */
 	uint64_t spurious;	/* handler runs that had nothing to do */
 	uint64_t deferred;	/* handler runs put off to the end of a section or call */
+	uint64_t behind_max_ns; /* the longest stretch of behind_ns; last: the others are sums */
 };
 
 struct up_act {
@@ -76,6 +76,7 @@ struct up_act {
 	timer_t timer; /* of this thread's CPU time; its signal is the notification */
 	stack_t altstack;
 	pthread_t thread;
+	struct up_act *next_grave;
 	struct up_act_stats stats;
 };
 
@@ -145,6 +146,8 @@ struct up_host {
 	uint32_t nr_acts;
 	bool stopping;	 /* all activations are to end, those that are on their way here too */
 	uint32_t living; /* futex: activations whose thread exists */
+	struct up_act *graves;	  /* activations that have ended; act.c */
+	struct up_act_stats gone; /* what they had counted */
 	int create_errno; /* why the last activation could not be made, 0 */
 	uint64_t backstop_steals;
 };
@@ -182,6 +185,7 @@ void up_act_unmask(struct up_act *a); /* vcore context, before a cooperative res
 void up_act_freeze(struct up_act *a); /* handler, vcore context: stand still until started */
 struct up_act *up_act_get(uint32_t num);
 void up_act_wait_gone(void);
+void up_act_clear_graves(void);
 
 /* watcher.c */
 int up_watch_start(uint32_t vcore);

@@ -229,6 +229,7 @@ void up_host_stop(void)
 	if (up_host.port)
 		stop_acts();
 	up_act_wait_gone();
+	up_act_clear_graves();
 	up_embed_destroy(up_host.embed);
 	forget_tables();
 }

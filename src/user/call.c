@@ -52,8 +52,7 @@ static inline void call_leave(void)
 
 static inline bool announced(void)
 {
-	return up_arch_get_gs() && up_run_state(up_gs_run()) != UP_RUN_VCORE &&
-	       up_run_state(up_gs_run()) != UP_RUN_IDLE;
+	return up_arch_get_gs() && (up_gs_run() & (UP_RUN_UTHREAD | UP_RUN_STOLEN));
 }
 
 long upcall_syscall(long nr, long a, long b, long c, long d, long e, long f)

@@ -403,6 +403,7 @@ int upcall_get_stats(struct upcall_stats *ret_stats)
 		return -ENOTCONN;
 	if (!ret_stats || ret_stats->size != sizeof(st))
 		return -EINVAL;
+	add_act(&st, &up_host.gone);
 	for (i = 0; i < up_load_acquire(&up_host.nr_acts); i++)
 		if (up_act_get(i))
 			add_act(&st, &up_act_get(i)->stats);
