@@ -64,7 +64,8 @@ int upcall_vcore_id(void);
 int upcall_vcore_cpu(unsigned vcore);
 
 /* Ask that a vcore's core be taken in `grace_ns`, as a machine that shrinks would: for tests and
- * for policies of one's own.  vcore -1: all of them.  Context: uthread.  -EINVAL, -ENOTCONN. */
+ * for policies of one's own.  vcore -1: all of them.  Context: uthread.  -EINVAL, -ESRCH it is not online,
+ * -EPERM not on a uthread, -ENOTCONN. */
 int upcall_preempt(int vcore, uint64_t grace_ns);
 
 struct upcall_stats {

@@ -26,21 +26,21 @@ struct upcall_uthread_attr {
 
 /*
  * A new uthread that calls fn(arg).  attr may be NULL.  *ret_u stays valid until the uthread has
- * been joined, or, detached, until it ends.  Context: any once started.  -EINVAL, -ENOMEM,
- * -ENOTCONN not started.
+ * been joined, or, detached, until it ends.  Context: any once started but vcore.  -EINVAL, -ENOMEM,
+ * -EPERM in vcore context, -ENOTCONN not started.
  */
 int upcall_uthread_create(struct upcall_uthread **ret_u, const struct upcall_uthread_attr *attr,
 			  void *(*fn)(void *), void *arg);
 
 /* Waits for its end and frees it.  ret_value may be NULL.  One joiner each.  Context: uthread;
  * takes the caller off the vcore.  -EINVAL NULL, detached or being joined already, -EDEADLK
- * oneself, -EPERM not on a uthread. */
+ * oneself, -EPERM not on a uthread, or not started. */
 int upcall_uthread_join(struct upcall_uthread *u, void **ret_value);
 
 /* It frees itself at its end.  Context: any.  -EINVAL NULL, detached or being joined. */
 int upcall_uthread_detach(struct upcall_uthread *u);
 
-/* Ends the caller.  Context: uthread. */
+/* Ends the caller.  Context: uthread; elsewhere it ends the process, by SIGILL. */
 #ifdef __cplusplus
 [[noreturn]]
 #else

@@ -24,6 +24,7 @@
 #define DEFAULT_SLICE_NS  (10 * UP_NSEC_PER_MSEC)
 #define DEFAULT_GRACE_NS  UP_NSEC_PER_MSEC
 #define DEFAULT_STACK_SZ  (256u << 10)
+#define MAX_VCORES	  16384u /* what the kernel side can number */
 #define RECEIVER_STACK_SZ (256u << 10)
 /* Its own tid is uthread 0's, by which libc's locks know their owner. */
 #define RECEIVER_TID ((1u << 30) - 2)
@@ -39,11 +40,24 @@ static struct {
 	int start_error;
 } receiver;
 
+/* One that can be blocked, and that does not mean a fault, nor what libc keeps to itself. */
+static bool is_good_signal(int signo)
+{
+	static const int bad[] = { SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE,
+				   SIGILL,  SIGTRAP, SIGSYS,  SIGABRT };
+	size_t i;
+
+	for (i = 0; i < UP_ARRAY_LEN(bad); i++)
+		if (signo == bad[i])
+			return false;
+	return !signo || (signo > 0 && signo < 32) || (signo >= SIGRTMIN && signo <= SIGRTMAX);
+}
+
 static int check_opts(const struct upcall_opts *o)
 {
 	if (!o)
 		return 0;
-	if (o->size != sizeof(*o) || o->signo < 0 || o->signo > 64 || o->vcores > 65536 ||
+	if (o->size != sizeof(*o) || !is_good_signal(o->signo) || o->vcores > MAX_VCORES ||
 	    o->max_acts > (1u << 22) || (o->stack_sz && o->stack_sz < upcall_min_stack()) ||
 	    (o->slice_ns && o->slice_ns < 10 * UP_NSEC_PER_USEC))
 		return -EINVAL;

@@ -79,11 +79,12 @@ static int map_stack(size_t sz, struct up_stack *ret)
 
 int up_stack_get(size_t sz, struct up_stack *ret)
 {
-	unsigned c = class_of(sz);
 	struct free_stack *f;
+	unsigned c;
 
-	if (c >= CLASS_NR)
+	if (sz > (size_t)1 << (CLASS_MIN + CLASS_NR - 1))
 		return -ENOMEM;
+	c = class_of(sz);
 	up_preempt_disable();
 	up_lock_take(&pool.lock);
 	f = pool.free[c];

@@ -61,7 +61,7 @@ uint64_t upcall_uthread_id(const struct upcall_uthread *u)
 
 void **upcall_sched_words(struct upcall_uthread *u)
 {
-	return ((struct up_uthread *)u)->sched_words;
+	return u ? ((struct up_uthread *)u)->sched_words : NULL;
 }
 
 /* ---- leaving the stack ---- */
@@ -390,6 +390,9 @@ int upcall_uthread_create(struct upcall_uthread **ret_u, const struct upcall_uth
 		return -ENOTCONN;
 	if (!fn || (!ret_u && !detached) || check_attr(attr))
 		return -EINVAL;
+	/* It allocates: whoever holds the lock for that may be waiting for this very vcore. */
+	if (!self && up_on_act())
+		return -EPERM;
 	up_uthread_free_dead();
 	r = make(attr && attr->stack_sz ? attr->stack_sz : up_rt.stack_sz, &u);
 	if (r)

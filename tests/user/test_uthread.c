@@ -179,6 +179,29 @@ static int tls_is_shared(void)
 	return 0;
 }
 
+static pthread_mutex_t recursive;
+
+static void *try_lock(void *arg)
+{
+	return (void *)(intptr_t)pthread_mutex_trylock(&recursive);
+}
+
+/* libc's locks know their owner by the thread's number. */
+static int libc_tells_them_apart(void)
+{
+	pthread_mutexattr_t attr;
+
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
+	pthread_mutex_init(&recursive, &attr);
+	rt_start(1);
+	CHECK_INT((intptr_t)rt_join(rt_make(try_lock, NULL)), 0); /* and keeps it */
+	CHECK_INT((intptr_t)rt_join(rt_make(try_lock, NULL)), EBUSY);
+	CHECK_INT(pthread_mutex_trylock(&recursive), EBUSY);
+	rt_stop();
+	return 0;
+}
+
 static char order[16], letters[] = "ab";
 static atomic_int at;
 
@@ -383,6 +406,7 @@ static const struct apart cases[] = {
 	     detached_free_themselves),
 	CASE("names are copied and cut, numbers are unique", names_and_numbers),
 	CASE("errno and thread-local words are each uthread's own", tls_is_own),
+	CASE("a recursive mutex of libc's knows uthreads apart", libc_tells_them_apart),
 	CASE("on request they are the kernel thread's", tls_is_shared),
 	CASE("yield takes turns", yield_takes_turns),
 	CASE("a wake before the block's callback returns", wake_before_block_returns),
