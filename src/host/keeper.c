@@ -22,12 +22,17 @@
 #include "host/capacity.h"
 
 #define BACKSTOP_NS (10 * UP_NSEC_PER_MSEC)
+/* While others keep our cores busy, so that watchers do not get to run. */
+#define BUSY_NS	    UP_NSEC_PER_MSEC
+#define BUSY_FOR_NS (100 * UP_NSEC_PER_MSEC)
 #define REREAD_NS (250 * UP_NSEC_PER_MSEC)
 /* A take that vcore context has not answered by then is enforced there. */
 #define TAKE_PATIENCE_NS UP_NSEC_PER_MSEC
 #define REMOVE_GRACE_NS (2 * UP_NSEC_PER_MSEC)
 /* Pooled activations that are kept, besides two a vcore. */
 #define POOL_SPARE 8
+/* And made ahead, besides one that stands by for each. */
+#define RESERVE 4
 /* After a refusal to make a thread, how long before we ask again. */
 #define RETRY_NS (100 * UP_NSEC_PER_MSEC)
 
@@ -40,6 +45,7 @@ static struct {
 	uint64_t retry_ns;
 	bool over; /* the pool was too large when we looked last */
 	uint64_t look_ns; /* when to look around next: not at each bell */
+	uint64_t busy_ns; /* until then cores are taken to be busy with others' work */
 } keeper = { .bell_fd = -1 };
 
 void up_keeper_ring(void)
@@ -54,8 +60,10 @@ static bool any_online(void)
 	return up_load_relaxed(&up_host.port->info->num_vcores) != 0;
 }
 
-/* Has the vcore's activation sat on the same uthread since we last came by, and is it blocked? */
-static void backstop(uint32_t v)
+/* Has the vcore's activation sat on the same uthread since we last came by, and is it blocked?  One
+ * that is blocked while its watcher is ready says that the core is busy with somebody else's work:
+ * then we come by more often. */
+static void backstop(uint32_t v, uint64_t now)
 {
 	struct up_watch *w = &up_host.watch[v];
 	struct up_act *a = up_load_acquire(&w->act);
@@ -64,6 +72,9 @@ static void backstop(uint32_t v)
 	if (!a || !up_load_relaxed(&w->online))
 		return;
 	run = up_load_acquire(&a->gs.run);
+	if (up_run_state(run) == UP_RUN_UTHREAD && !up_load_relaxed(&w->parked) &&
+	    up_task_class(a) >= 0)
+		keeper.busy_ns = now + BUSY_FOR_NS;
 	if (run == w->last_run && up_run_state(run) == UP_RUN_UTHREAD && up_watch_look(v, false) == 1)
 		up_fetch_add_relaxed(&up_host.backstop_steals, 1);
 	w->last_run = run;
@@ -155,9 +166,22 @@ static void follow_capacity(void)
 	up_host_note_affinity();
 }
 
+/* How many activations are missing from the reserve: made ahead, because making one takes locks of
+ * libc's whose holder may be waiting for an activation. */
+static uint32_t short_of(void)
+{
+	const struct upabi_procinfo *info = up_host.port->info;
+	uint32_t online = up_load_relaxed(&info->num_vcores);
+	uint32_t used = online + up_load_relaxed(&info->blocked);
+	uint32_t living = up_load_relaxed(&up_host.living);
+	uint32_t goal = UP_MIN(used + online + RESERVE, up_host.max_acts);
+
+	return goal > living ? goal - living : 0;
+}
+
 static void make_acts(void)
 {
-	uint32_t want = up_xchg_acq_rel(&up_host.want_acts, 0);
+	uint32_t want = UP_MAX(up_xchg_acq_rel(&up_host.want_acts, 0), short_of());
 	int r = 0;
 
 	while (want && !(r = up_act_spawn()))
@@ -194,7 +218,7 @@ static void look_around(uint64_t now)
 	for (v = 0; v < up_host.max_vcores; v++) {
 		if (!up_host.watch[v].act)
 			continue;
-		backstop(v);
+		backstop(v, now);
 		enforce_take(v, now);
 	}
 	if (up_load_relaxed(&up_host.port->info->blocked))
@@ -240,12 +264,12 @@ static void keep(void)
 	}
 	if (keeper.retry_ns && now >= keeper.retry_ns)
 		keeper.retry_ns = 0;
-	if (up_load_acquire(&up_host.want_acts) && !keeper.retry_ns)
+	if ((up_load_acquire(&up_host.want_acts) || short_of()) && !keeper.retry_ns)
 		make_acts();
 	make_watchers();
 	if (now >= keeper.look_ns) {
-		keeper.look_ns = now + BACKSTOP_NS;
 		look_around(now);
+		keeper.look_ns = now + (now < keeper.busy_ns ? BUSY_NS : BACKSTOP_NS);
 	}
 }
 
