@@ -220,8 +220,12 @@ static void count_behind(struct up_act *a, uint32_t class)
 	a->stats.behind_max_ns = UP_MAX(a->stats.behind_max_ns, ns);
 }
 
-static void rejoin(struct up_act *a)
+/* True when the activation is to park.  False where the kernel side has refused our replacement (it
+ * was wanted elsewhere by then): we run the vcore still. */
+static bool rejoin(struct up_act *a)
 {
+	const struct upabi_actmap *m = &up_host.port->amap[a->num];
+
 	up_home_unset(a);
 	count_behind(a, up_load_acquire(&a->stolen_class));
 	up_host.hooks.publish(a);
@@ -229,7 +233,12 @@ static void rejoin(struct up_act *a)
 	if (!UP_MUT(rejoin_before_report))
 		wait_reported(a);
 	set_run(a, UP_RUN_IDLE);
-	call_self(a, UPABI_OP_UNBLOCKED, a->num, 0);
+	if (!call_self(a, UPABI_OP_UNBLOCKED, a->num, 0) ||
+	    up_load_acquire(&m->state) != UPABI_ACT_RUNNING ||
+	    up_load_acquire(&m->starts) != a->starts_seen)
+		return true;
+	attach(a, up_load_relaxed(&m->vcore));
+	return false;
 }
 
 /* Leaves the vcore, if the kernel side agrees.  Offline first: once the call is answered the vcore
@@ -250,8 +259,7 @@ static bool leave(struct up_act *a, uint64_t how)
 {
 	switch (how & 7) {
 	case UP_OWN_REJOIN:
-		rejoin(a);
-		return true;
+		return rejoin(a);
 	case UP_OWN_YIELD:
 	case UP_OWN_NICE:
 		UP_INJECT(leave_yield);
