@@ -23,6 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/atomic.h"
+#include "base/bits.h"
 #include "user/uthread.h"
 
 /* Put before the definition of each name that we take from libc. */
@@ -114,8 +116,8 @@ void *up_libc_call(void *(*fn)(void *), void *arg);
  * sent to it. Cheap when none was. */
 static inline bool up_libc_has_signal(const struct up_uthread *u)
 {
-	return __builtin_expect(
-		(__atomic_load_n(&u->sig_pending, __ATOMIC_RELAXED) & ~u->sig_mask) != 0, 0);
+	/* relaxed: a signal that is missed here is found when the uthread is prodded for it */
+	return UP_UNLIKELY((up_load_relaxed(&u->sig_pending) & ~u->sig_mask) != 0);
 }
 void up_libc_push_handlers(struct up_uthread *u);
 /* In a fault's handler, as struct up_fault_hook has it. When there is a handler of the program's, it

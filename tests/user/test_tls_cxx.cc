@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What test_tls asks of C++: a thread_local object with a destructor, and exceptions. */
 #include "test_tls_cxx.h"
 
 #include <stdexcept>
