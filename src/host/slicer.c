@@ -96,8 +96,11 @@ void up_slicer_arm(uint32_t v)
 {
 	struct up_watch *w = &up_host.watch[v];
 
-	if (w->has_slicer && up_load_relaxed(&w->slicer_parked) &&
-	    up_xchg_acq_rel(&w->slicer_parked, 0))
+	if (!w->has_slicer)
+		return;
+	/* Full fence: online was set before we look; the slicer sets parked, then looks at online */
+	up_fence_seq_cst();
+	if (up_load_relaxed(&w->slicer_parked) && up_xchg_acq_rel(&w->slicer_parked, 0))
 		up_futex_wake_private(&w->slicer_parked, 1);
 }
 
