@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Signal frames: which instructions count as "still saved as it was", and which calls are put back.
+ */
+#include "unit.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "arch/arch.h"
+
+extern const char up_arch_coop_begin[], up_arch_coop_end[];
+extern const char up_arch_frame_begin[], up_arch_frame_end[];
+
+static bool in_window(const char *at, int offset)
+{
+	ucontext_t uc;
+
+	memset(&uc, 0, sizeof(uc));
+	up_frame_set_pc(&uc, (uintptr_t)at + (uintptr_t)(intptr_t)offset);
+	return up_frame_in_window(&uc);
+}
+
+static void test_windows_have_both_ends(void **state)
+{
+	assert_true(in_window(up_arch_coop_begin, 0));
+	assert_true(in_window(up_arch_coop_end, -1));
+	assert_false(in_window(up_arch_coop_begin, -1));
+	assert_false(in_window(up_arch_coop_end, 0));
+	assert_true(in_window(up_arch_frame_begin, 0));
+	assert_true(in_window(up_arch_frame_end, -1));
+	assert_false(in_window(up_arch_frame_begin, -1));
+	assert_false(in_window(up_arch_frame_end, 0));
+}
+
+/* mov $0xe6, %eax; xor %edx, %edx; syscall; nop */
+static const unsigned char call[] = { 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90,
+				      0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90,
+				      0xb8, 0xe6, 0x00, 0x00, 0x00, 0x31, 0xd2, 0x0f, 0x05, 0x90 };
+#define BEHIND ((uintptr_t)call + 29)
+
+static int restart(ucontext_t *uc, uintptr_t pc, long result, uintptr_t back)
+{
+	memset(uc, 0, sizeof(*uc));
+	up_frame_set_pc(uc, pc);
+	uc->uc_mcontext.gregs[REG_RAX] = result;
+	uc->uc_mcontext.gregs[REG_RCX] = (greg_t)back;
+	return up_frame_restart_syscall(uc);
+}
+
+static void assert_put_back(const ucontext_t *uc)
+{
+	assert_int_equal(up_frame_pc(uc), BEHIND - 2);
+	assert_int_equal(uc->uc_mcontext.gregs[REG_RAX], 0xe6);
+	assert_true(up_frame_at_syscall(uc));
+}
+
+static void test_a_call_cut_short_is_put_back(void **state)
+{
+	ucontext_t uc;
+
+	assert_int_equal(restart(&uc, BEHIND, -EINTR, BEHIND), 1);
+	assert_put_back(&uc);
+}
+
+static void test_it_is_put_back_on_its_way_home_too(void **state)
+{
+	ucontext_t uc;
+
+	assert_int_equal(restart(&uc, (uintptr_t)up_arch_came_back, -EINTR, BEHIND), 1);
+	assert_put_back(&uc);
+}
+
+static void test_what_was_not_cut_short_is_left_alone(void **state)
+{
+	ucontext_t uc;
+
+	assert_int_equal(restart(&uc, BEHIND, 0, BEHIND), 0);
+	assert_int_equal(restart(&uc, BEHIND, -EINTR, BEHIND + 1), 0);
+	assert_int_equal(restart(&uc, BEHIND - 10, -EINTR, BEHIND - 10), 0);
+	assert_int_equal(up_frame_pc(&uc), BEHIND - 10);
+	assert_false(up_frame_at_syscall(&uc));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_windows_have_both_ends),
+		cmocka_unit_test(test_a_call_cut_short_is_put_back),
+		cmocka_unit_test(test_it_is_put_back_on_its_way_home_too),
+		cmocka_unit_test(test_what_was_not_cut_short_is_left_alone),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
