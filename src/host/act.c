@@ -194,7 +194,11 @@ static int call_self(struct up_act *a, enum upabi_op op, uint64_t a0, uint64_t a
 }
 
 /* up_act.reported */
-enum { NOT_YET = 0, REPORTED = 1, AWAITED = 2 };
+enum {
+	NOT_YET = 0,
+	REPORTED = 1,
+	AWAITED = 2
+};
 
 /* Our replacement tells the kernel side of the block; we must not tell of its end before that. */
 static void wait_reported(struct up_act *a)
@@ -330,7 +334,8 @@ static void bequeath(const struct up_act_stats *s)
 {
 	const size_t nr = offsetof(struct up_act_stats, behind_max_ns) / sizeof(uint64_t);
 	const uint64_t *from = (const uint64_t *)s;
-	uint64_t *to = (uint64_t *)&up_host.gone, max = up_load_relaxed(&up_host.gone.behind_max_ns);
+	uint64_t *to = (uint64_t *)&up_host.gone,
+		 max = up_load_relaxed(&up_host.gone.behind_max_ns);
 	size_t i;
 
 	/* relaxed: counters, read at any moment; several threads may end at once */
@@ -399,10 +404,19 @@ static void act_fini(struct up_act *a)
 		up_futex_wake_private(&up_host.living, INT32_MAX);
 }
 
+/* The thread is there, but not what it needs: whoever wanted it goes on wanting, at the keeper's
+ * own pace. */
+static void act_refused(int err)
+{
+	up_store_relaxed(&up_host.create_errno, -err);
+	up_fetch_add_acq_rel(&up_host.want_acts, 1);
+}
+
 static void *act_main(void *arg)
 {
 	struct up_act *a = arg;
 	uint32_t seen;
+	int r;
 
 	a->gs.tid = (uint32_t)up_syscall0(SYS_gettid);
 	a->gs.self = &a->gs;
@@ -414,8 +428,13 @@ static void *act_main(void *arg)
 	a->syscall_fd = open_task_file(a->gs.tid, "syscall");
 	a->stat_fd = open_task_file(a->gs.tid, "stat");
 	make_timer(a);
-	if (set_altstack(a) < 0 || act_register(a) < 0)
+	r = set_altstack(a);
+	if (!r)
+		r = act_register(a);
+	if (r < 0) {
+		act_refused(r);
 		goto out;
+	}
 	/* Full fence: we can be found, then we look; pairs with stop_acts(). */
 	up_fence_seq_cst();
 	while (!up_load_acquire(&a->quit) && !up_load_acquire(&up_host.stopping)) {

@@ -19,6 +19,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "arch/arch.h"
 #include "base/atomic.h"
 #include "base/bug.h"
 #include "base/clock.h"
@@ -180,6 +181,8 @@ static bool may_ring(const struct up_embed *e, uint32_t slot)
 	const struct up_port *p = &e->port;
 	uint32_t vcore;
 
+	if (up_arch_get_gs() && (up_gs_depth() & UP_CS_OURS))
+		return true; /* a uthread that is not to be moved */
 	if (slot >= p->max_acts || up_load_relaxed(&p->amap[slot].state) != UPABI_ACT_RUNNING)
 		return true;
 	vcore = up_load_relaxed(&p->amap[slot].vcore);

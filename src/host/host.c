@@ -147,6 +147,17 @@ static void forget_tables(void)
 	memset(&up_host, 0, sizeof(up_host));
 }
 
+/* Made and known to the kernel side, or ended for want of something. */
+static int wait_for_first(void)
+{
+	while (!up_load_acquire(&up_host.nr_acts)) {
+		if (!up_load_acquire(&up_host.living))
+			return -up_load_relaxed(&up_host.create_errno);
+		up_syscall0(SYS_sched_yield);
+	}
+	return 0;
+}
+
 static int start_threads(const struct up_host_cfg *cfg)
 {
 	struct up_embed_cfg ec = {
@@ -166,7 +177,7 @@ static int start_threads(const struct up_host_cfg *cfg)
 	/* One to run the first vcore: without it there is nothing; the rest comes as asked for. */
 	if (!r)
 		r = up_act_spawn();
-	return r;
+	return r ? r : wait_for_first();
 }
 
 int up_host_start(const struct up_host_cfg *cfg)

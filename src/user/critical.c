@@ -39,7 +39,7 @@ void upcall_critical_enter(void)
 void upcall_critical_leave(void)
 {
 	/* Not entered, or ended meanwhile by a yield: nothing to leave. */
-	if (up_arch_get_gs() && up_gs_in_section() && up_gs_section_leave())
+	if (up_arch_get_gs() && up_gs_depth() >= UP_CS_PROGRAM && up_gs_section_leave())
 		up_section_ended();
 }
 

@@ -101,12 +101,12 @@ static inline void up_gs_section_enter(void)
 				     : "memory", "cc");
 }
 
-static inline int up_gs_in_section(void)
+static inline uint32_t up_gs_depth(void)
 {
 	uint32_t depth;
 
 	__asm__ __volatile__("movl " UP_GS_MEM(UP_GS_CS_DEPTH) ", %0" : "=r"(depth)::"memory");
-	return depth >= UP_CS_PROGRAM;
+	return depth;
 }
 
 static inline int up_gs_section_leave(void)
