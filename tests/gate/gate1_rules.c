@@ -55,9 +55,12 @@ static void on_event(unsigned vcore, const struct upcall_event *ev, void *arg)
 	add(&heard);
 }
 
+static bool spinning;
+
 static void *post_from_outside(void *arg)
 {
-	nanosleep(&(struct timespec){ 0, 20000000 }, NULL);
+	while (!__atomic_load_n(&spinning, __ATOMIC_ACQUIRE))
+		nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
 	upcall_notify(UPCALL_EV_USER, 0, 1, 1);
 	return NULL;
 }
@@ -70,12 +73,12 @@ static void notified_while_spinning(void)
 
 	begin("a notification interrupts a uthread that never gives way");
 	pthread_create(&t, NULL, post_from_outside, NULL);
-	nanosleep(&(struct timespec){ 0, 1000000 }, NULL);
 	if (!start(&o))
 		exit(1);
 	upcall_event_handle(UPCALL_EV_USER, on_event, NULL);
 	upcall_event_route(UPCALL_EV_USER, 0, 1);
 	upcall_yield(); /* so that vcore context was left once with nothing pending */
+	__atomic_store_n(&spinning, true, __ATOMIC_RELEASE);
 	while (!get(&heard))
 		;
 	pthread_join(t, NULL);
