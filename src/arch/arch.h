@@ -14,6 +14,8 @@
 #include "arch/x86_64/frame.h"
 #include "arch/x86_64/fsgs.h"
 #include "arch/x86_64/gs.h"
+#include "arch/x86_64/tail.h"
+#include "arch/x86_64/tls.h"
 #else
 #error "src/arch has no folder for this CPU: x86-64 is the one that Upcall runs on"
 #endif

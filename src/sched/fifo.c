@@ -4,6 +4,7 @@
  * second-level scheduler, and the smallest one that is fair: an ordinary user of upcall/sched.h.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,9 @@
 #include "base/lock.h"
 #include "upcall/proc.h"
 #include "upcall/sched.h"
+
+/* One look in so many takes from another queue however short it is. */
+#define FAIR_TURNS 8
 
 struct queue {
 	struct up_lock lock;
@@ -82,16 +86,17 @@ static struct upcall_uthread *take(struct queue *q)
  * is longer than ours, or nobody's, its head goes first. */
 static struct upcall_uthread *level(struct queue *own, unsigned vcore)
 {
-	struct queue *q;
-	unsigned other;
+	uint32_t turn = own->turn++;
+	bool fair = turn % FAIR_TURNS == 0;
+	unsigned other = (fair ? turn / FAIR_TURNS : turn) % nr_queues;
+	struct queue *q = &queues[other];
 
-	if (nr_queues < 2)
+	if (other == vcore)
 		return NULL;
-	other = own->turn++ % nr_queues;
-	q = &queues[other];
-	/* What lies with a vcore that has no core is served by those that have: theirs may never be
-	 * empty. */
-	if (up_load_relaxed(&q->len) <= up_load_relaxed(&own->len) + 1 && upcall_vcore_cpu(other) >= 0)
+	/* What lies with a vcore that has no core, or is stuck on one, is served by the others, whose
+	 * own queues may never be empty: now and then whatever the lengths. */
+	if (up_load_relaxed(&q->len) <= up_load_relaxed(&own->len) + 1 && !fair &&
+	    upcall_vcore_cpu(other) >= 0)
 		return NULL;
 	return take(q);
 }
@@ -103,7 +108,6 @@ static struct upcall_uthread *fifo_pick(unsigned vcore)
 
 	if (!u)
 		u = take(&queues[vcore]);
-
 	for (i = 1; !u && i < nr_queues; i++)
 		u = take(&queues[(vcore + i) % nr_queues]);
 	return u;

@@ -15,6 +15,7 @@
 #include "base/inject.h"
 #include "base/mutant.h"
 #include "base/syscall.h"
+#include "arch/arch.h"
 
 /* A new sequence number: a watcher that looked while we slept comes too late.  False: replaced. */
 static inline bool still_ours(void)
@@ -52,7 +53,13 @@ static inline void call_leave(void)
 
 static inline bool announced(void)
 {
-	return up_arch_get_gs() && (up_gs_run() & (UP_RUN_UTHREAD | UP_RUN_STOLEN));
+	struct up_uthread *u;
+
+	if (!up_arch_get_gs() || !(up_gs_run() & (UP_RUN_UTHREAD | UP_RUN_STOLEN)))
+		return false;
+	/* A thread that libc made for itself has inherited our GS base, but has a TLS of its own. */
+	u = up_gs_uthread();
+	return u && (!u->fs || u->fs == up_tls_fs());
 }
 
 long upcall_syscall(long nr, long a, long b, long c, long d, long e, long f)

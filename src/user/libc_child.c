@@ -17,7 +17,7 @@
 #include <sys/rseq.h>
 #include <sys/wait.h>
 
-#include "arch/x86_64/tail.h"
+#include "arch/arch.h"
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/mutant.h"

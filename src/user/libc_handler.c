@@ -13,7 +13,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "arch/x86_64/tls.h"
+#include "arch/arch.h"
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/mutant.h"

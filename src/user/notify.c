@@ -106,6 +106,15 @@ static bool is_put_off(struct up_act *a, uint64_t run)
 	return a->gs.cs_depth && up_run_state(run) == UP_RUN_UTHREAD && !is_forced(a);
 }
 
+/* A handler of the program's own, on the activation's alternate stack: its frame cannot go anywhere
+ * else.  It is short, or ends the process. */
+static bool on_altstack(const struct up_act *a, const ucontext_t *uc)
+{
+	uintptr_t sp = up_frame_sp(uc), lo = (uintptr_t)a->altstack.ss_sp;
+
+	return sp >= lo && sp < lo + a->altstack.ss_size;
+}
+
 static void on_notify(int sig, siginfo_t *si, void *ucv)
 {
 	struct up_act *a = act_here();
@@ -123,6 +132,10 @@ static void on_notify(int sig, siginfo_t *si, void *ucv)
 	switch (up_run_state(run)) {
 	case UP_RUN_UTHREAD:
 	case UP_RUN_STOLEN:
+		if (on_altstack(a, uc)) {
+			a->stats.deferred++;
+			return;
+		}
 		if (!a->gs.call) {
 			up_frame_undo_came_back(uc, a->gs.home_pc);
 			mend_call(a, uc);

@@ -18,7 +18,6 @@
 #include <sys/mman.h>
 
 #include "arch/arch.h"
-#include "arch/x86_64/tls.h"
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/bug.h"

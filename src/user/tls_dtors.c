@@ -11,7 +11,7 @@
 #include <resolv.h>
 #include <stdlib.h>
 
-#include "arch/x86_64/tls.h"
+#include "arch/arch.h"
 #include "base/atomic.h"
 #include "base/mutant.h"
 #include "user/tls_layout.h"

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 
-#include "arch/x86_64/tls.h"
+#include "arch/arch.h"
 #include "base/atomic.h"
 #include "base/mutant.h"
 #include "user/tls_layout.h"

@@ -20,7 +20,6 @@
 #include <unistd.h>
 
 #include "arch/arch.h"
-#include "arch/x86_64/tls.h"
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/clock.h"
