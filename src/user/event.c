@@ -10,6 +10,7 @@
 
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "base/inject.h"
 #include "base/mutant.h"
 
 /* One consumer at a time: the vcore itself, or another that found it gone. */
@@ -112,6 +113,7 @@ void up_event_drain(struct up_vcore *vc)
 			up_store_relaxed(pending, 1); /* look again, but at the rest first */
 			return;
 		}
+		UP_INJECT(events_drained);
 		if (UP_MUT(pending_cleared_late))
 			up_store_relaxed(pending, 0);
 	}

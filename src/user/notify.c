@@ -103,6 +103,8 @@ static bool is_put_off(struct up_act *a, uint64_t run)
 {
 	if (a->gs.call || (a->gs.cs_depth & UP_CS_OURS))
 		return true;
+	if (UP_MUT(section_not_continued))
+		return false;
 	return a->gs.cs_depth && up_run_state(run) == UP_RUN_UTHREAD && !is_forced(a);
 }
 

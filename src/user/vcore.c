@@ -176,6 +176,7 @@ __attribute__((noreturn)) static void run(struct up_act *a, struct up_uthread *u
 	u->cs_depth = 0;
 	u->state = UP_U_RUNNING;
 	vc->was_masked = a->masked;
+	UP_INJECT(vcore_leaves);
 	if (!up_arch_fsgsbase) {
 		up_arch_set_fs(fs);
 		fs = 0;
@@ -212,7 +213,7 @@ static bool in_section(const struct up_act *a)
 {
 	const struct up_uthread *u = a->gs.uthread;
 
-	return u && a->gs.cs_depth && !u->turned_out && !UP_MUT(section_not_continued);
+	return u && a->gs.cs_depth && !u->turned_out;
 }
 
 static void look_at_take(struct up_act *a, struct up_vcore *vc)

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Races of docs/races.md, held open: a point of injection stops one side until the other has done
+ * its part, or for a while that is long beside the window, and what must hold is looked at.
+ */
+#include "base/inject.h"
+#include "rt.h"
+#include "user/uthread.h"
+
+/* At `hold` a thread waits until `until` has been passed once more, or for so long. */
+static struct {
+	const char *hold, *until;
+	uint64_t ns;
+	atomic_uint held, passed;
+} plan;
+
+static int on_point(unsigned nr, const char *name, void *arg)
+{
+	uint64_t end;
+	unsigned seen;
+
+	if (plan.until && !strcmp(name, plan.until))
+		atomic_fetch_add(&plan.passed, 1);
+	if (strcmp(name, plan.hold))
+		return 0;
+	seen = atomic_load(&plan.passed);
+	atomic_fetch_add(&plan.held, 1);
+	for (end = apart_now_ns() + plan.ns; apart_now_ns() < end;)
+		if (plan.until && atomic_load(&plan.passed) != seen)
+			break;
+	return 0;
+}
+
+static void hold_at(const char *hold, const char *until, uint64_t ns)
+{
+	plan.hold = hold;
+	plan.until = until;
+	plan.ns = ns;
+	CHECK(up_inject_find(hold) >= 0);
+	CHECK(!until || up_inject_find(until) >= 0);
+	up_inject_set_hook(on_point, NULL);
+}
+
+static atomic_uint laps;
+
+static void *sleeps(void *arg)
+{
+	struct timespec ts = { 0, 50000 };
+	unsigned i;
+
+	for (i = 0; i < 30; i++) {
+		if (i % 2)
+			CHECK_INT(upcall_sleep_ns(50000), 0);
+		else
+			CHECK_INT(nanosleep(&ts, NULL), 0);
+		atomic_fetch_add(&laps, 1);
+	}
+	return arg;
+}
+
+static void *works(void *arg)
+{
+	unsigned i;
+
+	for (i = 0; i < 200; i++) {
+		rt_spin_ns(20000);
+		upcall_yield();
+	}
+	return arg;
+}
+
+/* Sleepers of both kinds beside workers, with the point held; what was told must balance. */
+static int blocks_held(unsigned vcores, const char *hold, const char *until, uint64_t ns)
+{
+	struct upcall_uthread *u[6];
+	struct upcall_stats st;
+	unsigned i, round;
+
+	hold_at(hold, until, ns);
+	rt_start(vcores);
+	/* Until it has happened at least once, however busy the machine is. */
+	for (round = 0; !round || (!atomic_load(&plan.held) && round < 50); round++) {
+		for (i = 0; i < 6; i++)
+			u[i] = rt_make(i % 2 ? works : sleeps, &u[i]);
+		for (i = 0; i < 6; i++)
+			CHECK(rt_join(u[i]) == &u[i]);
+		CHECK_INT(atomic_load(&laps), 90 * (round + 1));
+	}
+	CHECK(atomic_load(&plan.held));
+	up_inject_set_hook(NULL, NULL);
+	/* None is blocked for ever in the kernel side's books. */
+	AWAIT(!__atomic_load_n(&up_rt.port->info->blocked, __ATOMIC_ACQUIRE), upcall_yield());
+	CHECK_INT(up_rt.port->info->nr_blocked, up_rt.port->info->nr_unblocked);
+	AWAIT((st = rt_stats(),
+	       st.blocked[0] + st.blocked[1] + st.blocked[2] + st.blocked[3] ==
+		       st.unblocked[0] + st.unblocked[1] + st.unblocked[2] + st.unblocked[3]),
+	      upcall_yield());
+	CHECK_INT(up_rt.port->info->nr_refused, 0);
+	rt_stop();
+	return 0;
+}
+
+/* 66, 67: the end of a call before its beginning has been told. */
+static int race_66_67(void)
+{
+	return blocks_held(1, "report_block", "rejoin_published", 3 * MS);
+}
+
+/* 31: the replaced one comes back while it is being taken apart. */
+static int race_31_stolen(void)
+{
+	return blocks_held(2, "stolen", "rejoin_published", 2 * MS);
+}
+
+static int race_31_hand_over(void)
+{
+	return blocks_held(2, "hand_over", "rejoin_published", 2 * MS);
+}
+
+/* 30: the uthread is published, and run elsewhere, before its activation has said so. */
+static int race_30_75(void)
+{
+	return blocks_held(2, "rejoin_published", NULL, 1 * MS);
+}
+
+static int race_66_call(void)
+{
+	return blocks_held(1, "call_replaced", NULL, 1 * MS);
+}
+
+/* 9, 17, 76: a vcore is on its way out when work comes. */
+static void *count(void *arg)
+{
+	atomic_fetch_add(&laps, 1);
+	return NULL;
+}
+
+static int race_9_17_76(void)
+{
+	unsigned i;
+
+	hold_at("leave_yield", NULL, 300000);
+	rt_start(2);
+	for (i = 1; i <= 100; i++) {
+		struct upcall_uthread *u = rt_make(count, NULL);
+
+		AWAIT(atomic_load(&laps) == i, upcall_sleep_ns(20000));
+		rt_join(u);
+	}
+	CHECK(atomic_load(&plan.held));
+	rt_stop();
+	return 0;
+}
+
+/* 22, 27: taken while it leaves by itself, and started again. */
+static int race_22_27(void)
+{
+	unsigned i;
+
+	hold_at("leave_taken", NULL, 200000);
+	rt_start(2);
+	for (i = 0; i < 60; i++) {
+		struct upcall_uthread *u = rt_make(count, NULL);
+
+		(void)upcall_preempt((int)(i % 2), i % 3 ? 0 : 50000);
+		rt_spin_ns(30000);
+		rt_join(u);
+	}
+	CHECK_INT(atomic_load(&laps), 60);
+	CHECK(atomic_load(&plan.held));
+	rt_stop();
+	return 0;
+}
+
+/* 1, 4: a notification while a handler is on its way into vcore context. */
+static void hear(unsigned vcore, const struct upcall_event *ev, void *arg)
+{
+	atomic_fetch_add(&laps, 1);
+}
+
+static int race_1_4(void)
+{
+	unsigned nr, i;
+
+	hold_at("notify_entered", NULL, 200000);
+	rt_start_opts((struct upcall_opts){ .vcores = 2, .slice_ns = 1 * MS });
+	struct upcall_uthread *u = rt_make(works, NULL), *w = rt_make(works, NULL);
+
+	CHECK_INT(upcall_event_alloc(&nr), 0);
+	CHECK_INT(upcall_event_handle(nr, hear, NULL), 0);
+	CHECK_INT(upcall_event_route(nr, -1, 1), 0);
+	for (i = 1; i <= 200 || !atomic_load(&plan.held); i++) {
+		CHECK_INT(upcall_notify(nr, (int)(i % upcall_nr_vcores()), 1, 1), 0);
+		CHECK(i < 1000000);
+		AWAIT(atomic_load(&laps) == i, );
+	}
+	rt_join(u);
+	rt_join(w);
+	CHECK(atomic_load(&plan.held));
+	rt_stop();
+	return 0;
+}
+
+/* One after the other, each heard before the next, by a uthread that never looks by itself. */
+static atomic_int over;
+static unsigned number;
+
+static void *post_one_by_one(void *arg)
+{
+	unsigned i;
+
+	for (i = 1; i <= 300; i++) {
+		CHECK_INT(upcall_notify(number, -1, 1, 1), 0);
+		AWAIT(atomic_load(&laps) >= i, sched_yield());
+	}
+	atomic_store(&over, 1);
+	return NULL;
+}
+
+static int posted_within(const char *hold)
+{
+	pthread_t t;
+
+	hold_at(hold, "kern_posted", 1 * MS);
+	rt_start_opts((struct upcall_opts){ .vcores = 1, .no_slice = true });
+	CHECK_INT(upcall_event_alloc(&number), 0);
+	CHECK_INT(upcall_event_handle(number, hear, NULL), 0);
+	CHECK_INT(upcall_event_route(number, -1, 1), 0);
+	CHECK_INT(pthread_create(&t, NULL, post_one_by_one, NULL), 0);
+	AWAIT(atomic_load(&over), );
+	CHECK_INT(pthread_join(t, NULL), 0);
+	CHECK(atomic_load(&plan.held));
+	rt_stop();
+	return 0;
+}
+
+/* 12, 18: a message comes behind the last look at the ring. */
+static int race_12_18(void)
+{
+	return posted_within("events_drained");
+}
+
+/* 1: it comes behind the last look of all, before notifications are enabled. */
+static int race_1_leave(void)
+{
+	return posted_within("vcore_leaves");
+}
+
+static const struct apart cases[] = {
+	CASE("race_66_67 the end of a block is not told before its beginning", race_66_67),
+	CASE("race_31 a replaced activation comes back at once", race_31_stolen),
+	CASE("race_31 ... before its replacement has been let go", race_31_hand_over),
+	CASE("race_30_75 its uthread runs elsewhere before it has said so", race_30_75),
+	CASE("race_66 an announced call finds itself replaced", race_66_call),
+	CASE("race_9_17_76 work comes to a vcore that is on its way out", race_9_17_76),
+	CASE("race_22_27 a vcore that leaves is taken and started", race_22_27),
+	CASE("race_12_18 a message comes behind the last look at the ring", race_12_18),
+	CASE("race_1 a message comes on the way out of vcore context", race_1_leave),
+	CASE("race_1_4 a notification meets one that is under way", race_1_4),
+};
+
+APART_MAIN(cases)
