@@ -188,6 +188,7 @@ int up_watch_look(uint32_t v, bool here)
 	}
 	up_store_relaxed(&a->stolen_class, (uint32_t)class);
 	stolen = run - UP_RUN_UTHREAD + UP_RUN_STOLEN;
+	UP_INJECT(about_to_steal);
 	if (UP_MUT(steal_without_cas))
 		up_store_seq_cst(&a->gs.run, stolen);
 	/* acq_rel: the victim's own exchange or this one comes first, never both */

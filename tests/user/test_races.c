@@ -117,6 +117,11 @@ static int race_31_hand_over(void)
 	return blocks_held(2, "hand_over", "rejoin_published", 2 * MS);
 }
 
+static int race_31_look(void)
+{
+	return blocks_held(2, "about_to_steal", NULL, 1 * MS);
+}
+
 /* 30: the uthread is published, and run elsewhere, before its activation has said so. */
 static int race_30_75(void)
 {
@@ -248,6 +253,7 @@ static int race_1_leave(void)
 
 static const struct apart cases[] = {
 	CASE("race_66_67 the end of a block is not told before its beginning", race_66_67),
+	CASE("race_31 one that has moved on since the look is not replaced", race_31_look),
 	CASE("race_31 a replaced activation comes back at once", race_31_stolen),
 	CASE("race_31 ... before its replacement has been let go", race_31_hand_over),
 	CASE("race_30_75 its uthread runs elsewhere before it has said so", race_30_75),
