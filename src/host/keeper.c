@@ -75,7 +75,8 @@ static void backstop(uint32_t v, uint64_t now)
 	if (up_run_state(run) == UP_RUN_UTHREAD && !up_load_relaxed(&w->parked) &&
 	    up_task_class(a) >= 0)
 		keeper.busy_ns = now + BUSY_FOR_NS;
-	if (run == w->last_run && up_run_state(run) == UP_RUN_UTHREAD && up_watch_look(v, false) == 1)
+	if (run == w->last_run && up_run_state(run) == UP_RUN_UTHREAD &&
+	    up_watch_look(v, false) == 1)
 		up_fetch_add_relaxed(&up_host.backstop_steals, 1);
 	w->last_run = run;
 }
@@ -93,7 +94,8 @@ static void call_home_late(void)
 		if (!a)
 			continue;
 		run = up_load_acquire(&a->gs.run);
-		if (run == a->late_run && up_run_state(run) == UP_RUN_STOLEN && up_task_class(a) < 0)
+		if (run == a->late_run && up_run_state(run) == UP_RUN_STOLEN &&
+		    up_task_class(a) < 0)
 			up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
 		a->late_run = run;
 	}

@@ -62,7 +62,8 @@ static void mend_call(struct up_act *a, ucontext_t *uc)
 		a->stats.eintr_left++;
 }
 
-static void in_uthread(struct up_act *a, uint64_t run, ucontext_t *uc, bool is_slice, bool turned_out)
+static void in_uthread(struct up_act *a, uint64_t run, ucontext_t *uc, bool is_slice,
+		       bool turned_out)
 {
 	struct up_uthread *u = a->gs.uthread;
 
