@@ -90,7 +90,7 @@ static int blocks_held(unsigned vcores, const char *hold, const char *until, uin
 	up_inject_set_hook(NULL, NULL);
 	/* None is blocked for ever in the kernel side's books. */
 	AWAIT(!__atomic_load_n(&up_rt.port->info->blocked, __ATOMIC_ACQUIRE), upcall_yield());
-	CHECK_INT(up_rt.port->info->nr_blocked, up_rt.port->info->nr_unblocked);
+	AWAIT(up_rt.port->info->nr_blocked == up_rt.port->info->nr_unblocked, upcall_yield());
 	AWAIT((st = rt_stats(),
 	       st.blocked[0] + st.blocked[1] + st.blocked[2] + st.blocked[3] ==
 		       st.unblocked[0] + st.unblocked[1] + st.unblocked[2] + st.unblocked[3]),
