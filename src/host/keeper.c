@@ -78,6 +78,12 @@ static void backstop(uint32_t v, uint64_t now)
 	if (run == w->last_run && up_run_state(run) == UP_RUN_UTHREAD &&
 	    up_watch_look(v, false) == 1)
 		up_fetch_add_relaxed(&up_host.backstop_steals, 1);
+	/* Where no timer could be made for it, this is its slice. */
+	else if (run == w->last_run && up_run_state(run) == UP_RUN_UTHREAD && !a->has_timer &&
+		 up_host.slice_ns && !up_host.use_slicer && up_task_class(a) < 0) {
+		up_store_relaxed(&a->slice_due, 1);
+		up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
+	}
 	w->last_run = run;
 }
 

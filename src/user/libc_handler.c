@@ -170,8 +170,7 @@ static void take_up(struct upcall_uthread *self, void *arg)
 	u->kind = a.kind;
 	u->sp = a.sp;
 	u->frame = a.frame;
-	u->state = UP_U_READY;
-	up_rt.sched.ready(self, up_act_self_vc()->vcore, UPCALL_FAULTED);
+	up_to_sched(u, up_act_self_vc()->vcore, UPCALL_FAULTED);
 }
 
 /* Uthread context, the first function on its stack since the push. */

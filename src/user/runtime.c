@@ -403,6 +403,7 @@ static void add_vcore(struct upcall_stats *st, uint32_t v)
 	st->switches += s->switches;
 	st->migrations += s->migrations;
 	st->preempts += s->preempts;
+	st->steals += s->steals;
 	st->events_posted += up_load_relaxed(&m->posted);
 	st->events_overflow += up_load_relaxed(&m->overflow);
 	st->no_standby += up_load_relaxed(&up_host.watch[v].no_standby);

@@ -133,8 +133,7 @@ static void yielded(struct upcall_uthread *self, void *arg)
 	struct up_uthread *u = (struct up_uthread *)self;
 
 	u->resched = false;
-	u->state = UP_U_READY;
-	up_rt.sched.ready(self, up_act_self_vc()->vcore, (enum upcall_why)(uintptr_t)arg);
+	up_to_sched(u, up_act_self_vc()->vcore, (enum upcall_why)(uintptr_t)arg);
 }
 
 /* It stays the vcore's: resumed after the events, unless its turn is over. */

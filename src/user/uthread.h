@@ -56,6 +56,7 @@ struct up_uthread {
 	bool turned_out;   /* owner: ... even in a section (host/watcher.c) */
 	int moved;	   /* what came of its wish to be single- or many-core */
 	uint32_t cs_depth; /* sections it was in when its core was taken */
+	uint32_t queued_at; /* the vcore where it became ready */
 	uint32_t last_act; /* the activation it ran on last, to tell migrations */
 	uint32_t state;
 
@@ -95,6 +96,7 @@ struct up_vcore_stats {
 	uint64_t switches;
 	uint64_t migrations;
 	uint64_t preempts;
+	uint64_t steals;
 	uint64_t events;
 	uint64_t idle_looks;
 };
@@ -167,6 +169,8 @@ __attribute__((noreturn)) void up_vcore_again(void);
 void *up_vcore_stack(uint32_t v);
 void up_vcore_publish(struct up_act *a);
 bool up_vcore_leave(struct up_act *a, uint64_t how);
+/* Into the scheduler's hands: vcore context, or a uthread with preemption off. */
+void up_to_sched(struct up_uthread *u, uint32_t v, enum upcall_why why);
 /* Make ready: vcore context, or a uthread with preemption off, or any other thread. */
 void up_ready(struct up_uthread *u, enum upcall_why why);
 void up_push_back(struct up_uthread *u); /* any context */

@@ -107,16 +107,25 @@ static struct up_uthread *take_urgent(void)
 	return u;
 }
 
+void up_to_sched(struct up_uthread *u, uint32_t v, enum upcall_why why)
+{
+	u->state = UP_U_READY;
+	u->queued_at = v;
+	up_rt.sched.ready((struct upcall_uthread *)u, v, why);
+}
+
 static void make_ready(struct up_uthread *u, uint32_t v, enum upcall_why why)
 {
 	bool wait = u->turned_out; /* for the others: first, it would only sleep again */
 
 	u->turned_out = false;
-	u->state = UP_U_READY;
-	if (u->cs_depth && !wait && !UP_MUT(section_holder_queued))
+	if (u->cs_depth && !wait && !UP_MUT(section_holder_queued)) {
+		u->state = UP_U_READY;
+		u->queued_at = v;
 		push_urgent(u, u);
-	else
-		up_rt.sched.ready((struct upcall_uthread *)u, v, why);
+	} else {
+		up_to_sched(u, v, why);
+	}
 }
 
 static void take_back(uint32_t v)
@@ -300,6 +309,7 @@ __attribute__((noreturn)) static void loop(struct up_act *a)
 			u = idle_look(vc);
 		if (u) {
 			set_idle(vc, 0);
+			vc->stats.steals += u->queued_at != vc->id;
 			run(a, u);
 		}
 		if (!pending(vc))
@@ -433,8 +443,7 @@ void up_ready(struct up_uthread *u, enum upcall_why why)
 		ready_from_outside(u);
 		return;
 	}
-	u->state = UP_U_READY;
 	v = up_act_self_vc()->vcore;
-	up_rt.sched.ready((struct upcall_uthread *)u, v, why);
+	up_to_sched(u, v, why);
 	wake_vcore(v);
 }
