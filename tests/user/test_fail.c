@@ -224,6 +224,37 @@ static int no_descriptors(void)
 	return 0;
 }
 
+static volatile int turn_came;
+
+static void *waits_for_turn(void *arg)
+{
+	while (!turn_came) /* on one core only somebody else's turn can end this */
+		;
+	return arg;
+}
+
+static void *has_turn(void *arg)
+{
+	turn_came = 1;
+	return arg;
+}
+
+/* Slices come from timers; where none can be made, from the keeper. */
+static int turns_without_timers(void)
+{
+	struct upcall_uthread *spinner, *other;
+
+	apart_dump_on();
+	deny(SYS_timer_create, EAGAIN);
+	rt_start(1);
+	CHECK_INT(upcall_uthread_create(&spinner, NULL, waits_for_turn, &spinner), 0);
+	CHECK_INT(upcall_uthread_create(&other, NULL, has_turn, &other), 0);
+	CHECK(rt_join(spinner) == &spinner);
+	CHECK(rt_join(other) == &other);
+	rt_stop();
+	return 0;
+}
+
 #define BOTH(call)                                           \
 	CASE("without " #call " from the start", no_##call), \
 		CASE("without " #call " from the middle", later_no_##call)
@@ -238,6 +269,7 @@ static const struct apart cases[] = {
 	BOTH(clone3),
 	BOTH(eventfd2),
 	BOTH(timer_create),
+	CASE("turns end without timers too", turns_without_timers),
 	BOTH(timer_settime),
 	BOTH(sched_setaffinity),
 	BOTH(sched_getaffinity),
