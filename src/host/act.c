@@ -25,6 +25,7 @@
 #include "base/mutant.h"
 #include "base/syscall.h"
 
+#define REPORT_TRIES 1000
 #define OWN_STACK_SZ (128u << 10)
 #define ALT_STACK_SZ (64u << 10)
 
@@ -247,15 +248,22 @@ static bool rejoin(struct up_act *a)
 
 /* Leaves the vcore, if the kernel side agrees.  Offline first: once the call is answered the vcore
  * may be somebody else's. */
-static bool leave_core(struct up_act *a, enum upabi_op op, uint64_t arg)
+bool up_act_leave_core(struct up_act *a, enum upabi_op op, const uint64_t arg[5])
 {
 	struct up_watch *w = &up_host.watch[a->vcore];
 
 	up_store_relaxed(&w->online, 0);
-	if (!call_self(a, op, a->vcore, arg))
+	if (!up_port_call(up_host.port, a->num, op, arg, NULL))
 		return true;
 	up_store_relaxed(&w->online, 1);
 	return false;
+}
+
+static bool leave_core(struct up_act *a, enum upabi_op op, uint64_t arg1)
+{
+	uint64_t arg[5] = { a->vcore, arg1 };
+
+	return up_act_leave_core(a, op, arg);
 }
 
 /* True when the activation is to park. */
@@ -295,10 +303,18 @@ static int report_block(struct up_act *a, uint32_t v)
 {
 	struct up_act *victim = a->victim;
 	uint64_t arg[5] = { v, victim->num, a->victim_gen, up_load_relaxed(&victim->stolen_class) };
+	const struct upabi_actmap *m = &up_host.port->amap[victim->num];
+	unsigned tries = 0;
 	int r;
 
 	UP_INJECT(report_block);
-	r = up_port_call(up_host.port, a->num, UPABI_OP_BLOCKED, arg, NULL);
+	/* Refused though the victim is the vcore's by the kernel side's own word: its start has not
+	 * been collected yet.  Nobody else would bring the core back. */
+	do
+		r = up_port_call(up_host.port, a->num, UPABI_OP_BLOCKED, arg, NULL);
+	while (r == -ESTALE && ++tries < REPORT_TRIES &&
+	       up_load_acquire(&m->state) == UPABI_ACT_RUNNING &&
+	       up_load_acquire(&up_host.port->vmap[v].act) == victim->num);
 	/* release: pairs with wait_reported(); as a rule the victim still sleeps in its call, and
 	 * the next uthread need not wait for a wake that nobody hears */
 	if (up_xchg_acq_rel(&victim->reported, REPORTED) == AWAITED)
@@ -485,7 +501,7 @@ int up_act_spawn(void)
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
 	if (r) {
-		munmap(a, sizeof(*a));
+		bury(a); /* one that was somebody's before may be looked at still */
 		up_fetch_sub_release(&up_host.living, 1);
 	}
 	return -r;
@@ -495,7 +511,8 @@ void up_act_freeze(struct up_act *a)
 {
 	uint64_t arg[5] = { a->vcore, 1 };
 	const struct upabi_actmap *m = &up_host.port->amap[a->num];
-	uint32_t seen;
+	/* It runs, so nobody starts it: what changes this is the start that thaws it. */
+	uint32_t seen, before = up_load_acquire(&m->starts);
 
 	up_store_relaxed(&a->freeze, 0);
 	if (up_port_call(up_host.port, a->num, UPABI_OP_PREEMPTED, arg, NULL))
@@ -503,7 +520,7 @@ void up_act_freeze(struct up_act *a)
 	for (;;) {
 		seen = up_load_acquire(&up_host.port->call[a->num].gate);
 		/* acquire: pairs with the kernel side's release of a start */
-		if (up_load_acquire(&m->starts) != a->starts_seen)
+		if (up_load_acquire(&m->starts) != before)
 			break;
 		up_port_gate_wait(up_host.port, a->num, seen);
 	}

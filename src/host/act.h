@@ -178,6 +178,8 @@ int up_act_spawn(void); /* one more kernel thread; any thread that may block */
 void up_act_pin(struct up_act *a, uint32_t pcore);
 long up_act_pin_task(int tid, uint32_t pcore);
 /* Undo the pin for the calling kernel thread (children inherit it), and put it back. */
+/* On the loop: a call that gives the core up; false where the kernel side will not have it. */
+bool up_act_leave_core(struct up_act *a, enum upabi_op op, const uint64_t arg[5]);
 void up_act_unpin_self(void);
 void up_act_be_single(struct up_act *a); /* without a core of ours from here on */
 void up_act_repin_self(void);
@@ -222,6 +224,7 @@ void up_slicer_arm(uint32_t vcore);
 /* keeper.c */
 int up_keeper_start(void);
 void up_keeper_stop(void);
+void up_keeper_forget(void);
 void up_keeper_ring(void);
 uint32_t up_keeper_cores(void); /* how many cores Linux lets us use at once */
 

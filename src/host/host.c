@@ -58,7 +58,10 @@ static void eff_notify(void *arg, const struct up_effect *e)
 		a->gs.due = 1; /* ourselves, and a call in here is a section: at its end, then */
 		return;
 	}
-	if (up_task_class(a) >= 0)
+	/* Asleep: replaced here and now, if somebody stands by, or else by whoever comes to.  One
+	 * that came back meanwhile is interrupted after all. */
+	if (up_task_class(a) >= 0 &&
+	    (up_watch_look(e->vcore, false) || up_task_class(a) >= 0))
 		return;
 	UP_INJECT(eff_notify);
 	up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
@@ -240,6 +243,7 @@ void up_host_stop(void)
 	if (up_host.port)
 		stop_acts();
 	up_act_wait_gone();
+	up_keeper_forget();
 	up_act_clear_graves();
 	up_embed_destroy(up_host.embed);
 	forget_tables();
@@ -247,6 +251,7 @@ void up_host_stop(void)
 
 void up_host_forget(void)
 {
+	up_keeper_forget();
 	up_embed_destroy(up_host.embed);
 	forget_tables();
 }

@@ -78,6 +78,10 @@ static void backstop(uint32_t v, uint64_t now)
 	if (run == w->last_run && up_run_state(run) == UP_RUN_UTHREAD &&
 	    up_watch_look(v, false) == 1)
 		up_fetch_add_relaxed(&up_host.backstop_steals, 1);
+	/* Came back from a sleep during which it was notified, and was not replaced. */
+	else if (up_run_state(run) == UP_RUN_UTHREAD && !up_load_relaxed(&a->gs.call) &&
+		 up_load_relaxed(&up_host.port->vc[v].notif_pending) && up_task_class(a) < 0)
+		up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
 	/* Where no timer could be made for it, this is its slice. */
 	else if (run == w->last_run && up_run_state(run) == UP_RUN_UTHREAD && !a->has_timer &&
 		 up_host.slice_ns && !up_host.use_slicer && up_task_class(a) < 0) {
@@ -323,11 +327,20 @@ void up_keeper_stop(void)
 	up_keeper_ring();
 	pthread_join(up_host.keeper, NULL);
 	up_capacity_close(keeper.src);
-	close(keeper.bell_fd);
 	up_capacity_fini(&keeper.cap[0]);
 	up_capacity_fini(&keeper.cap[1]);
+	keeper.src = NULL;
+}
+
+/* When no activation is left that could ring. */
+void up_keeper_forget(void)
+{
+	int fd = keeper.bell_fd;
+
 	memset(&keeper, 0, sizeof(keeper));
 	keeper.bell_fd = -1;
+	if (fd >= 0)
+		close(fd);
 }
 
 uint32_t up_keeper_cores(void)

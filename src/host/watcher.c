@@ -181,10 +181,8 @@ int up_watch_look(uint32_t v, bool here)
 		/* From here on it cannot come back unseen: it passes by where it is led to, which
 		 * moves its word on.  So it must still sleep where we saw it: it does if we have kept
 		 * the core that it would need. */
-		if (!(here && up_home_kept_core()) && !still_there(a, class, &look)) {
-			up_home_unset(a);
-			return 0;
-		}
+		if (!(here && up_home_kept_core()) && !still_there(a, class, &look))
+			return 0; /* the section stays: somebody else's may be the same one */
 	}
 	up_store_relaxed(&a->stolen_class, (uint32_t)class);
 	stolen = run - UP_RUN_UTHREAD + UP_RUN_STOLEN;
@@ -192,10 +190,8 @@ int up_watch_look(uint32_t v, bool here)
 	if (UP_MUT(steal_without_cas))
 		up_store_seq_cst(&a->gs.run, stolen);
 	/* acq_rel: the victim's own exchange or this one comes first, never both */
-	else if (!up_cas_acq_rel(&a->gs.run, &run, stolen)) {
-		up_home_unset(a);
+	else if (!up_cas_acq_rel(&a->gs.run, &run, stolen))
 		return 0;
-	}
 	a->stats.blocked[class]++;
 	UP_INJECT(stolen);
 	up_home_call(a, class, look.unint);
@@ -211,7 +207,7 @@ static void sleep_parked(struct up_watch *w)
 }
 
 /* Sleeps unless the vcore has gone back to a uthread meanwhile. */
-static void park(struct up_watch *w)
+static void park(struct up_watch *w, uint32_t v)
 {
 	struct up_act *a;
 
@@ -220,7 +216,7 @@ static void park(struct up_watch *w)
 	 * exchange, then looks at parked.  One of the two sees the other. */
 	up_fence_seq_cst();
 	a = up_load_acquire(&w->act);
-	if (a && up_load_relaxed(&w->online) &&
+	if (a && up_load_relaxed(&w->online) && up_load_relaxed(&a->vcore) == v &&
 	    up_load_relaxed(&w->pcore) != UPABI_NONE &&
 	    up_run_state(up_load_acquire(&a->gs.run)) == UP_RUN_UTHREAD) {
 		up_store_relaxed(&w->parked, 0);
@@ -309,8 +305,9 @@ static void *watch_main(void *arg)
 	while (!up_load_acquire(&w->quit)) {
 		a = up_load_acquire(&w->act);
 		if (!a || up_load_relaxed(&w->pcore) == UPABI_NONE ||
+		    up_load_relaxed(&a->vcore) != v || !up_load_relaxed(&w->online) ||
 		    up_run_state(up_load_acquire(&a->gs.run)) != UP_RUN_UTHREAD) {
-			park(w);
+			park(w, v);
 			continue;
 		}
 		r = up_watch_look(v, true);

@@ -28,7 +28,6 @@ static inline bool still_ours(void)
 static UP_NOINLINE void go_home(void)
 {
 	up_go_home(up_gs_uthread());
-	up_gs_call_set(0); /* wherever we are now, no call of ours is under way */
 }
 
 static inline void call_enter(void)
@@ -38,16 +37,19 @@ static inline void call_enter(void)
 
 static inline void call_leave(void)
 {
-	uint32_t due;
-
+	/* In this order: from the first line on whoever has something for us sends a signal; whoever
+	 * saw the call under way before the locked exchange has left what the last line finds. */
+	up_gs_call_set(0);
 	if (UP_UNLIKELY(!still_ours()) && !UP_MUT(call_exit_unchecked)) {
 		UP_INJECT(call_replaced);
 		go_home();
 		return;
 	}
-	due = up_gs_due() | up_gs_pending();
-	up_gs_call_set(0);
-	if (UP_UNLIKELY(due))
+	if (UP_LIKELY(!(up_gs_due() | up_gs_pending())))
+		return;
+	if (up_gs_depth())
+		up_gs_due_set(); /* the caller's own section: at its end */
+	else
 		up_attend();
 }
 

@@ -96,6 +96,7 @@ int up_libc_actions_start(void)
 
 void up_libc_actions_stop(void)
 {
+	actions.lock = (struct up_lock){ 0 }; /* in a fork's child its holder may be no more */
 	if (!actions.ours)
 		return;
 	actions.ours = false;

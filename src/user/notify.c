@@ -109,6 +109,13 @@ static bool is_put_off(struct up_act *a, uint64_t run)
 	return a->gs.cs_depth && up_run_state(run) == UP_RUN_UTHREAD && !is_forced(a);
 }
 
+/* A call into the kernel side is under way, in the activation's own slot: who makes it stays. */
+static bool in_port_call(const struct up_act *a)
+{
+	return up_load_relaxed(&up_rt.port->call[a->num].seq) !=
+	       up_load_acquire(&up_rt.port->amap[a->num].call_ack);
+}
+
 /* A handler of the program's own, on the activation's alternate stack: its frame cannot go anywhere
  * else.  It is short, or ends the process. */
 static bool on_altstack(const struct up_act *a, const ucontext_t *uc)
@@ -144,7 +151,8 @@ static void on_notify(int sig, siginfo_t *si, void *ucv)
 			mend_call(a, uc);
 		}
 		/* Even out of a section, while it stands at the call in which it slept. */
-		turned_out = turned_out && !a->gs.call && up_frame_at_syscall(uc);
+		turned_out = turned_out && !a->gs.call && !in_port_call(a) &&
+			     up_frame_at_syscall(uc);
 		if (is_put_off(a, run) && !turned_out) {
 			a->stats.deferred++;
 			a->gs.due = 1;

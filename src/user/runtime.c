@@ -483,6 +483,7 @@ void up_fork_child(void)
 	up_arch_set_gs(0);
 	up_store_release(&up_rt.started, false);
 	up_host_forget();
+	up_stack_fork_child();
 	memset(&up_rt, 0, sizeof(up_rt));
 	memset(&receiver, 0, sizeof(receiver));
 }

@@ -9,6 +9,7 @@
 #include "user/uthread.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -129,6 +130,14 @@ void up_stack_drain(void)
 		}
 		pool.free[c] = NULL;
 	}
+}
+
+/* In the child of a fork: the pool may have been in the middle of a change, on a thread that is no
+ * more.  What lay in it is given up. */
+void up_stack_fork_child(void)
+{
+	memset(&pool, 0, sizeof(pool));
+	up_stack_unguarded = 0;
 }
 
 /* A transition stack: resident before it is needed, since a fault there could not be served. */

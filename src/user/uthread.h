@@ -200,6 +200,7 @@ int up_stack_get(size_t sz, struct up_stack *ret);
 void up_stack_put(struct up_stack *s);
 int up_stack_vcore(void **ret_lo, void **ret_top); /* resident */
 void up_stack_drain(void);
+void up_stack_fork_child(void);
 extern unsigned up_stack_unguarded;
 
 /* uthread.c */

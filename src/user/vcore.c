@@ -380,8 +380,8 @@ bool up_vcore_leave(struct up_act *a, uint64_t how)
 	case UP_OWN_CHANGE:
 		arg[1] = vc->change_to - 1;
 		vc->change_to = 0;
-		/* 0: our core is the other's now; else it runs, or must not: go on here. */
-		return up_port_call(up_rt.port, a->num, UPABI_OP_CHANGE_TO, arg, NULL) == 0;
+		/* True: our core is the other's now; else it runs, or must not: go on here. */
+		return up_act_leave_core(a, UPABI_OP_CHANGE_TO, arg);
 	case UP_OWN_TO_S:
 		((struct up_uthread *)a->gs.uthread)->moved =
 			up_port_call(up_rt.port, a->num, UPABI_OP_TO_S, arg, NULL);

@@ -137,6 +137,11 @@ static inline void up_gs_call_set(uint32_t call)
 	__asm__ __volatile__("movl %0, " UP_GS_MEM(UP_GS_CALL)::"ri"(call) : "memory");
 }
 
+static inline void up_gs_due_set(void)
+{
+	__asm__ __volatile__("movl $1, " UP_GS_MEM(UP_GS_DUE)::: "memory");
+}
+
 static inline uint32_t up_gs_due(void)
 {
 	uint32_t due;

@@ -333,6 +333,7 @@ up_arch_came_back:
 	popq	%rsi
 	popq	%rdi
 	popq	%rax
+	movq	(%rsp), %rcx			/* led here once more from there, rcx must lead back */
 	ret	$128
 	.size	up_arch_came_back, . - up_arch_came_back
 
