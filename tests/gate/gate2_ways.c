@@ -289,19 +289,32 @@ static void vfork_fini(void)
 	pipe_fini();
 }
 
-static char fifo[64];
+/* One for each round: the last round's child may still have its own open. */
+static char *fifo_of(unsigned round, char buf[64])
+{
+	snprintf(buf, 64, "/tmp/upcall-gate2-%d-%u.fifo", (int)getpid(), round);
+	return buf;
+}
 
 static int fifo_init(unsigned rounds)
 {
-	snprintf(fifo, sizeof(fifo), "/tmp/upcall-gate2-%d.fifo", (int)getpid());
-	unlink(fifo);
-	return mkfifo(fifo, 0600) || pipe_init(rounds) ? -errno : 0;
+	char buf[64];
+	unsigned i;
+
+	nr_rounds = rounds;
+	for (i = 0; i < rounds; i++) {
+		unlink(fifo_of(i, buf));
+		if (mkfifo(buf, 0600))
+			return -errno;
+	}
+	return pipe_init(rounds);
 }
 
 static int spawn_block(unsigned round)
 {
+	char fifo[64];
 	pid_t pid = -1;
-	int r = foreign_spawn(fifo, &pid);
+	int r = foreign_spawn(fifo_of(round, fifo), &pid);
 
 	note_behind();
 	if (!r)
@@ -312,8 +325,10 @@ static int spawn_block(unsigned round)
 /* ENXIO: the child is not in its open() yet. */
 static int spawn_release(unsigned round)
 {
+	char fifo[64];
 	long fd;
 
+	fifo_of(round, fifo);
 	do
 		fd = up_syscall3(SYS_open, fifo, O_WRONLY | O_NONBLOCK | O_CLOEXEC, 0);
 	while (fd == -ENXIO);
@@ -325,7 +340,11 @@ static int spawn_release(unsigned round)
 
 static void fifo_fini(void)
 {
-	unlink(fifo);
+	char buf[64];
+	unsigned i;
+
+	for (i = 0; i < nr_rounds; i++)
+		unlink(fifo_of(i, buf));
 	vfork_fini();
 }
 
