@@ -192,7 +192,8 @@ void up_act_clear_graves(void);
 /* watcher.c */
 int up_watch_start(uint32_t vcore);
 void up_watch_pin(uint32_t vcore, uint32_t pcore);
-void up_watch_stop(uint32_t vcore);
+void up_watch_quit(uint32_t vcore);
+void up_watch_stop(uint32_t vcore); /* after up_watch_quit() */
 void up_watch_arm(uint32_t vcore); /* vcore context */
 /* Looks whether the vcore's activation is blocked and replaces it if so.  here: the caller is the
  * vcore's watcher.  1 replaced, 0 not blocked, -EAGAIN blocked but nobody stands by. */

@@ -236,6 +236,8 @@ void up_host_stop(void)
 	uint32_t v;
 
 	up_keeper_stop();
+	for (v = 0; up_host.watch && v < up_host.max_vcores; v++)
+		up_watch_quit(v);
 	for (v = 0; up_host.watch && v < up_host.max_vcores; v++) {
 		up_slicer_stop(v);
 		up_watch_stop(v);

@@ -359,14 +359,20 @@ int up_watch_start(uint32_t v)
 	return -r;
 }
 
+/* Told first, all of them, then waited for: each needs a moment of its core, which it may not get
+ * soon while others are at work there. */
+void up_watch_quit(uint32_t v)
+{
+	up_store_release(&up_host.watch[v].quit, true);
+	up_watch_arm(v);
+}
+
 void up_watch_stop(uint32_t v)
 {
 	struct up_watch *w = &up_host.watch[v];
 
 	if (!w->tid)
 		return;
-	up_store_release(&w->quit, true);
-	up_watch_arm(v);
 	pthread_join(w->thread, NULL);
 	w->tid = 0;
 }
