@@ -3,6 +3,7 @@
  * The hand-over, measured: what a block, an unblock, a notification, a preemption and a critical
  * section cost, each beside what plain Linux charges for the like, in the same run.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
@@ -19,12 +20,15 @@
 
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "base/lock.h"
 #include "base/syscall.h"
 #include "bench.h"
 #include "upcall/upcall.h"
 
 #define ROUNDS 200u
 #define WARM   20u
+/* Pooled activations that are kept besides two a vcore: src/host/keeper.c. */
+#define POOL_SPARE 8u
 
 static int fds[2];
 static double t_from, t_to[4];
@@ -605,6 +609,178 @@ static int range_section_hit(double *s, unsigned room)
 	return hit(s, hit_range);
 }
 
+/* ---- two parallel programs on the same two cores ---- */
+
+#define WORKERS 4u
+#define RUN_NS	400000000.0
+
+static struct {
+	struct up_lock lock; /* vcore context takes it */
+	struct upcall_uthread *waiting[WORKERS];
+	unsigned nr;
+	uint32_t phases; /* atomic */
+	double until;
+} barrier;
+
+/* The last one to come lets all go on, itself included. */
+static void barrier_enter(struct upcall_uthread *self, void *arg)
+{
+	struct upcall_uthread *go[WORKERS];
+	unsigned i, nr = 0;
+
+	up_lock_take(&barrier.lock);
+	barrier.waiting[barrier.nr++] = self;
+	if (barrier.nr == WORKERS) {
+		for (nr = 0; nr < WORKERS; nr++)
+			go[nr] = barrier.waiting[nr];
+		barrier.nr = 0;
+		up_store_relaxed(&barrier.phases, barrier.phases + 1);
+		up_store_relaxed(&over, bench_now_ns() > barrier.until);
+	}
+	up_lock_drop(&barrier.lock);
+	for (i = 0; i < nr; i++)
+		upcall_wake(go[i]);
+}
+
+static void *phase_worker(void *arg)
+{
+	struct timespec nap = { 0, 100000 };
+	unsigned i, phase = 0;
+
+	while (!up_load_relaxed(&over)) {
+		for (i = 0; i < 100000; i++)
+			__asm__ __volatile__("");
+		/* One of them sleeps in the kernel now and then, and tells nobody. */
+		if (++phase % 16 == 4 * (unsigned)(uintptr_t)arg)
+			up_syscall2(SYS_nanosleep, &nap, NULL);
+		upcall_block(barrier_enter, NULL);
+	}
+	return NULL;
+}
+
+/* Phases a second. */
+static double parallel_program(void)
+{
+	struct upcall_uthread *u[WORKERS];
+	double from;
+	unsigned i;
+
+	if (start(2, 10000000, NULL))
+		return 0;
+	from = bench_now_ns();
+	barrier.until = from + RUN_NS;
+	for (i = 0; i < WORKERS; i++)
+		if (upcall_uthread_create(&u[i], NULL, phase_worker, (void *)(uintptr_t)i))
+			return 0;
+	for (i = 0; i < WORKERS; i++)
+		upcall_uthread_join(u[i], NULL);
+	return barrier.phases * 1e9 / (bench_now_ns() - from);
+}
+
+static void on_hang(int sig)
+{
+	upcall_dump(2);
+	_exit(3);
+}
+
+static int copies(double *s, unsigned nr)
+{
+	double got, all = 0;
+	unsigned i;
+	int p[2], status, bad = 0;
+
+	if (pipe(p))
+		return -errno;
+	for (i = 0; i < nr; i++)
+		if (!fork()) {
+			signal(SIGALRM, on_hang);
+			alarm(8);
+			got = parallel_program();
+			_exit(write(p[1], &got, sizeof(got)) != sizeof(got) || got <= 0);
+		}
+	for (i = 0; i < nr; i++) {
+		wait(&status);
+		bad |= !WIFEXITED(status) || WEXITSTATUS(status);
+	}
+	for (i = 0; i < nr && !bad; i++)
+		if (read(p[0], &got, sizeof(got)) == sizeof(got))
+			all += got;
+	s[0] = all;
+	return bad ? -EIO : 1;
+}
+
+static int two_copies(double *s, unsigned room)
+{
+	return copies(s, 2);
+}
+
+static int one_copy(double *s, unsigned room)
+{
+	return copies(s, 1);
+}
+
+/* ---- how many kernel threads there are ---- */
+
+#define SLEEPERS 64u
+
+static unsigned count_tasks(void)
+{
+	unsigned n = 0;
+	struct dirent *e;
+	DIR *d = opendir("/proc/self/task");
+
+	while (d && (e = readdir(d)))
+		n += e->d_name[0] != '.';
+	if (d)
+		closedir(d);
+	return n;
+}
+
+static void *blocked_main(void *arg)
+{
+	char c;
+
+	up_syscall3(SYS_read, fds[0], &c, 1);
+	return NULL;
+}
+
+static uint64_t blocked_now(void)
+{
+	struct upcall_stats st = { .size = sizeof(st) };
+
+	return upcall_get_stats(&st) ? 0 : st.blocked[3] - st.unblocked[3];
+}
+
+static int tasks_peak(double *s, unsigned room)
+{
+	struct upcall_uthread *u[SLEEPERS];
+	unsigned i, peak = 0, n;
+	double until = bench_now_ns() + 2e9;
+	int r = pipe(fds) ? -errno : start(2, 0, NULL);
+
+	for (i = 0; i < SLEEPERS && !r; i++)
+		r = upcall_uthread_create(&u[i], NULL, blocked_main, NULL);
+	while (!r && blocked_now() < SLEEPERS && bench_now_ns() < until) {
+		n = count_tasks();
+		peak = n > peak ? n : peak;
+		upcall_yield();
+	}
+	n = count_tasks();
+	s[0] = n > peak ? n : peak;
+	for (i = 0; i < SLEEPERS && !r; i++)
+		r = write(fds[1], "x", 1) == 1 ? 0 : -errno;
+	for (i = 0; i < SLEEPERS && !r; i++)
+		r = upcall_uthread_join(u[i], NULL);
+	return r ? r : 1;
+}
+
+/* docs/handover.md has the sum. */
+static int tasks_limit(double *s, unsigned room)
+{
+	s[0] = 2 * 2 + SLEEPERS + (2 * 2 + POOL_SPARE) + 2;
+	return 1;
+}
+
 static struct bench_row rows[] = {
 	{ "block_to_next",
 	  "ns",
@@ -682,6 +858,23 @@ static struct bench_row rows[] = {
 	    { "none", no_section_hit, 0, 0, 0, 0, NULL },
 	    { "range", range_section_hit, 0, 0, 0, 0, NULL } },
 	  0,
+	  false,
+	  false },
+	{ "two_copies",
+	  "phases/s",
+	  2,
+	  "two copies of a parallel program on the same cores, together",
+	  { { "two", two_copies, 0, 0, 0, 0, NULL }, { "alone", one_copy, 0, 0, 0, 0, NULL } },
+	  0.9,
+	  false,
+	  true },
+	{ "tasks_peak",
+	  "tasks",
+	  2,
+	  "kernel threads while 64 uthreads block, and the documented most",
+	  { { "upcall", tasks_peak, 0, 0, 0, 0, NULL },
+	    { "limit", tasks_limit, 0, 0, 0, 0, NULL } },
+	  1.0,
 	  false,
 	  false },
 };
