@@ -93,7 +93,7 @@ static int child_starts(void)
 	rt_start(2);
 	CHECK_INT(upcall_uthread_create(&u[0], NULL, churn, NULL), 0);
 	CHECK_INT(upcall_uthread_create(&u[1], NULL, churn, NULL), 0);
-	for (int i = 0; i < 60; i++) {
+	for (int i = 0; i < 12; i++) {
 		pid = fork();
 		CHECK(pid >= 0);
 		if (!pid)
