@@ -130,6 +130,8 @@ static void on_fault(int sig, siginfo_t *si, void *ucv)
 		die(sig);
 		return;
 	}
+	if (!a->gs.call)
+		up_frame_undo_came_back(uc, a->gs.home_pc);
 	if (sig == SIGSEGV && overflowed(u, si, uc)) {
 		report_overflow(u);
 		die(sig);
@@ -157,6 +159,14 @@ static void after_fault(void *arg)
 	up_vcore_entry(a);
 }
 
+/* From the alternate stack to the uthread's own, where it can be resumed from. */
+static void save_at_fault(struct up_act *a, struct up_uthread *u, const ucontext_t *uc)
+{
+	u->kind = UP_CTX_FRAME;
+	u->frame = up_frame_copy(uc, up_frame_sp(uc));
+	a->masked = true;
+}
+
 /*
  * The second-level scheduler hears of the fault, with the uthread saved at the faulting
  * instruction: it is tried again when next run, so a handler that mends the cause has mended the
@@ -165,21 +175,25 @@ static void after_fault(void *arg)
 void up_fault_reflect(struct up_act *a, struct up_uthread *u, int sig, siginfo_t *si,
 		      ucontext_t *uc)
 {
+	bool takes = up_load_acquire(&up_rt.handler[UPCALL_EV_FAULT].fn) && !a->gs.cs_depth &&
+		     !a->gs.call;
 	uint64_t run = up_load_acquire(&a->gs.run);
 
-	if (!up_load_acquire(&up_rt.handler[UPCALL_EV_FAULT].fn) || a->gs.cs_depth || a->gs.call ||
-	    up_run_state(run) != UP_RUN_UTHREAD ||
-	    !up_cas_acq_rel(&a->gs.run, &run, run - UP_RUN_UTHREAD + UP_RUN_VCORE)) {
-		if (!hook.fault || !hook.fault(u, sig, si, uc))
-			to_old(sig, si, uc);
-		return;
+	if (takes && up_run_state(run) == UP_RUN_UTHREAD &&
+	    up_cas_acq_rel(&a->gs.run, &run, run - UP_RUN_UTHREAD + UP_RUN_VCORE)) {
+		up_store_relaxed(a->gs.disabled, 1);
+		u->fault = *si;
+		save_at_fault(a, u, uc);
+		up_arch_jump_vcore(after_fault, a);
 	}
-	up_store_relaxed(a->gs.disabled, 1);
-	u->fault = *si;
-	u->kind = UP_CTX_FRAME;
-	u->frame = up_frame_copy(uc, up_frame_sp(uc));
-	a->masked = true;
-	up_arch_jump_vcore(after_fault, a);
+	if (takes && up_run_state(run) == UP_RUN_STOLEN) {
+		/* Replaced while Linux was looking into the fault: it is had once more on a vcore. */
+		up_store_relaxed(&a->gs.run, run & ~(uint64_t)UP_RUN_MASK);
+		save_at_fault(a, u, uc);
+		up_arch_to_own(UP_OWN_REJOIN);
+	}
+	if (!hook.fault || !hook.fault(u, sig, si, uc))
+		to_old(sig, si, uc);
 }
 
 int up_fault_init(void)
