@@ -89,18 +89,19 @@ void up_info_vcore(struct up_proc *p, uint32_t vcore)
 	map_end(p);
 }
 
-/* Release on the state: the rest of the line is written before it says something new. */
+/* Release on the state, and then on the starts: the rest of the line is written before the one says
+ * something new, and the state before the other does. */
 void up_info_act(struct up_proc *p, uint32_t act)
 {
 	struct upabi_actmap *map = actmap(p, act);
 	const struct up_act *a = &p->acts[act];
 
-	up_store_relaxed(&map->starts, a->starts);
 	up_store_relaxed(&map->gen, a->gen);
 	up_store_relaxed(&map->vcore, a->vcore);
 	up_store_relaxed(&p->info->blocked, p->nr_blocked);
 	up_store_relaxed(&p->info->pooled, p->nr_pooled);
 	up_store_release(&map->state, a->state);
+	up_store_release(&map->starts, a->starts);
 }
 
 /* Relaxed: figures to look at; nothing is concluded from two of them. */
