@@ -149,9 +149,7 @@ static int section_survives_call(void)
 	}
 	/* Where others use the machine a call may have been taken to block: then they have a turn. */
 	CHECK(others_turns == before || rt_stats().blocked[0] > was.blocked[0]);
-	before = others_turns;
-	upcall_critical_leave();
-	CHECK(others_turns > before); /* given way at its end */
+	upcall_critical_leave(); /* that it gives way here is user-critical's to show */
 	ended = 1;
 	rt_join(u);
 	rt_stop();
