@@ -18,4 +18,9 @@ if ! sh tools/build.sh; then
 fi
 # shellcheck disable=SC2086
 meson test -C "$build" --no-rebuild --print-errorlogs $sets
-python3 tools/summary.py "$build/meson-logs/$log.json" "$?" "$build/check-summary.txt"
+status=$?
+if [ "$status" -ne 0 ] && [ "$log" = testlog-quick ]; then
+    python3 tools/again.py "$build" "$build/meson-logs/$log.json" quick
+    status=$?
+fi
+python3 tools/summary.py "$build/meson-logs/$log.json" "$status" "$build/check-summary.txt"
