@@ -798,7 +798,7 @@ static struct bench_row rows[] = {
 	  "the same in a plain read(): a look at /proc more, 2 us that no way was found round",
 	  { { "upcall", block_to_next, 0, 0, 0, 0, NULL },
 	    { "futex_wake_to_run", futex_wake_to_run, 0, 0, 0, 0, NULL } },
-	  0,
+	  2.0,
 	  false,
 	  false },
 	{ "unblock_to_back",
