@@ -135,6 +135,7 @@ static int futex_ping_pong(double *s, unsigned room)
 static struct upcall_uthread *sleeper;
 static double *back_samples, *next_samples;
 static bool announce;
+static double rest_ns; /* how long the next one computes before it lets the sleeper go */
 
 static void stamped_ready(struct upcall_uthread *u, unsigned vcore, enum upcall_why why)
 {
@@ -190,7 +191,8 @@ static void *next_main(void *arg)
 	for (i = 0; i < ROUNDS; i++) {
 		now = bench_now_ns();
 		next_samples[i] = now - t_from;
-		t_to[1] = bench_now_ns();
+		while ((t_to[1] = bench_now_ns()) < now + rest_ns)
+			;
 		if (write(fds[1], "x", 1) != 1)
 			abort();
 		spin_until(&step_word, i + 1);
@@ -249,6 +251,12 @@ static int unblock_to_back(double *s, unsigned room)
 static int unblock_to_back_announced(double *s, unsigned room)
 {
 	announce = true;
+	return unblock_to_back(s, room);
+}
+
+static int unblock_to_back_rested(double *s, unsigned room)
+{
+	rest_ns = 300000;
 	return unblock_to_back(s, room);
 }
 
@@ -808,6 +816,7 @@ static struct bench_row rows[] = {
 	  { { "upcall", unblock_to_back, 0, 0, 0, 0, NULL },
 	    { "kernel_thread", kernel_thread_back, 0, 0, 0, 0, NULL },
 	    { "upcall_announced", unblock_to_back_announced, 0, 0, 0, 0, NULL },
+	    { "upcall_rested", unblock_to_back_rested, 0, 0, 0, 0, NULL },
 	    { "kernel_thread_rested", kernel_thread_rested, 0, 0, 0, 0, NULL } },
 	  0,
 	  false,

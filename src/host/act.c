@@ -24,16 +24,11 @@
 #include "base/inject.h"
 #include "base/mutant.h"
 #include "base/syscall.h"
+#include "host/task.h"
 
 #define REPORT_TRIES 1000
 #define OWN_STACK_SZ (128u << 10)
 #define ALT_STACK_SZ (64u << 10)
-
-/* Linux' answer to a kernel thread that asks for its affinity, sized for any machine. */
-static long set_affinity(int tid, const void *set, size_t sz)
-{
-	return up_syscall3(SYS_sched_setaffinity, tid, sz, set);
-}
 
 struct up_act *up_act_get(uint32_t num)
 {
@@ -41,20 +36,9 @@ struct up_act *up_act_get(uint32_t num)
 	return num < up_host.max_acts ? up_load_acquire(&up_host.acts[num]) : NULL;
 }
 
-/* One core, on the stack whatever its number: 8 KiB at the most. */
-long up_act_pin_task(int tid, uint32_t pcore)
-{
-	size_t words = pcore / 64 + 1;
-	uint64_t *set = __builtin_alloca(words * 8);
-
-	memset(set, 0, words * 8);
-	set[pcore / 64] = UINT64_C(1) << pcore % 64;
-	return set_affinity(tid, set, words * 8);
-}
-
 void up_act_pin(struct up_act *a, uint32_t pcore)
 {
-	if (up_act_pin_task((int)a->gs.tid, pcore) >= 0)
+	if (up_task_pin((int)a->gs.tid, pcore) >= 0)
 		a->pcore = pcore;
 	else
 		a->pcore = UPABI_NONE; /* the core went meanwhile: the keeper will see that */
@@ -62,7 +46,7 @@ void up_act_pin(struct up_act *a, uint32_t pcore)
 
 void up_act_unpin_self(void)
 {
-	set_affinity(0, up_host.affinity, up_host.affinity_sz);
+	up_syscall3(SYS_sched_setaffinity, 0, up_host.affinity_sz, up_host.affinity);
 }
 
 void up_act_repin_self(void)
@@ -440,6 +424,7 @@ static void *act_main(void *arg)
 	a->gs.fs = up_arch_fsgsbase ? a->own_fs : 0;
 	up_arch_set_gs((uintptr_t)a);
 	pthread_setname_np(pthread_self(), "upcall-act");
+	up_task_slice(UP_SLICE_ACT);
 	pthread_sigmask(SIG_SETMASK, &up_host.act_mask, NULL);
 	a->syscall_fd = open_task_file(a->gs.tid, "syscall");
 	a->stat_fd = open_task_file(a->gs.tid, "stat");

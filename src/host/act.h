@@ -176,7 +176,6 @@ uint64_t up_host_cpu_ns(uint32_t tid); /* CPU time of one of our kernel threads 
 /* act.c */
 int up_act_spawn(void); /* one more kernel thread; any thread that may block */
 void up_act_pin(struct up_act *a, uint32_t pcore);
-long up_act_pin_task(int tid, uint32_t pcore);
 /* Undo the pin for the calling kernel thread (children inherit it), and put it back. */
 /* On the loop: a call that gives the core up; false where the kernel side will not have it. */
 bool up_act_leave_core(struct up_act *a, enum upabi_op op, const uint64_t arg[5]);

@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/syscall.h"
 #include "host/capacity.h"
+#include "host/task.h"
 
 #define BACKSTOP_NS (10 * UP_NSEC_PER_MSEC)
 /* While others keep our cores busy, so that watchers do not get to run. */
@@ -289,6 +290,7 @@ static void *keeper_main(void *arg)
 {
 	up_store_release(&up_host.keeper_tid, (int)up_syscall0(SYS_gettid));
 	pthread_setname_np(pthread_self(), "upcall-keeper");
+	up_task_slice(UP_SLICE_HELPER);
 	while (!up_load_acquire(&up_host.quit))
 		keep();
 	return NULL;

@@ -18,21 +18,7 @@
 #include "base/atomic.h"
 #include "base/futex.h"
 #include "base/syscall.h"
-
-/* Ask for a short slice, so that the fair scheduler lets us in at once; refused by old kernels. */
-static void ask_short_slice(void)
-{
-	struct {
-		uint32_t size, policy;
-		uint64_t flags;
-		int32_t nice;
-		uint32_t priority;
-		uint64_t runtime, deadline, period;
-	} attr = { .size = sizeof(attr), .runtime = 100000 };
-
-	up_syscall3(SYS_sched_setattr, 0, &attr, 0);
-	prctl(PR_SET_TIMERSLACK, 1);
-}
+#include "host/task.h"
 
 static void prod(struct up_act *a)
 {
@@ -77,7 +63,8 @@ static void *slicer_main(void *arg)
 
 	up_store_release(&w->slicer_tid, (int)up_syscall0(SYS_gettid));
 	pthread_setname_np(pthread_self(), "upcall-slice");
-	ask_short_slice();
+	up_task_slice(UP_SLICE_HELPER);
+	prctl(PR_SET_TIMERSLACK, 1);
 	while (!up_load_acquire(&w->quit)) {
 		up_syscall4(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &ts, 0);
 		if (slice(w))

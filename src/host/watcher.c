@@ -23,6 +23,7 @@
 #include "base/inject.h"
 #include "base/mutant.h"
 #include "base/syscall.h"
+#include "host/task.h"
 
 /* How long a blocked vcore waits for an activation to be made before it goes without. */
 #define PATIENCE_MIN_NS (200 * UP_NSEC_PER_USEC)
@@ -299,6 +300,7 @@ static void *watch_main(void *arg)
 
 	up_store_release(&w->tid, (int)up_syscall0(SYS_gettid));
 	pthread_setname_np(pthread_self(), "upcall-watch");
+	up_task_slice(UP_SLICE_HELPER); /* it stays with a thread that turns SCHED_IDLE: a sooner turn */
 	sched_setscheduler(0, SCHED_IDLE, &sp);
 	up_store_relaxed(&w->parked, 1);
 	sleep_parked(w);
@@ -337,9 +339,9 @@ void up_watch_pin(uint32_t v, uint32_t pcore)
 	up_store_relaxed(&w->pcore, pcore);
 	if (pcore == UPABI_NONE || !w->tid)
 		return;
-	up_act_pin_task(w->tid, pcore);
+	up_task_pin(w->tid, pcore);
 	if (w->has_slicer)
-		up_act_pin_task(w->slicer_tid, pcore);
+		up_task_pin(w->slicer_tid, pcore);
 }
 
 int up_watch_start(uint32_t v)

@@ -22,6 +22,7 @@
 #include "base/bits.h"
 #include "base/mutant.h"
 #include "base/syscall.h"
+#include "host/task.h"
 #include "user/tls.h"
 
 #define RSEQ_SIGNATURE	0x53053053
@@ -40,6 +41,8 @@ void up_libc_child_begin(struct up_uthread *u, bool with_mask)
 	up_preempt_disable();
 	if (!UP_MUT(child_affinity_not_restored))
 		up_act_unpin_self();
+	if (!UP_MUT(child_slice_not_restored))
+		up_task_slice(UP_SLICE_LINUX);
 	if (with_mask)
 		set_kernel_mask(u->sig_mask);
 }
@@ -48,6 +51,7 @@ void up_libc_child_end(bool with_mask)
 {
 	if (with_mask)
 		set_kernel_mask(up_host.act_mask_raw);
+	up_task_slice(UP_SLICE_ACT);
 	up_act_repin_self();
 	up_preempt_enable();
 }
@@ -91,6 +95,8 @@ static void in_child(void)
 			move_rseq(a->own_fs, fs);
 		if (!UP_MUT(child_affinity_not_restored))
 			up_act_unpin_self();
+		if (!UP_MUT(child_slice_not_restored))
+			up_task_slice(UP_SLICE_LINUX);
 	}
 	up_notify_fini();
 	up_fork_child();

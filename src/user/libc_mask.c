@@ -20,6 +20,7 @@
 #include "base/bits.h"
 #include "base/clock.h"
 #include "base/futex.h"
+#include "base/inject.h"
 #include "base/lock.h"
 #include "base/mutant.h"
 #include "base/syscall.h"
@@ -48,6 +49,13 @@ static struct {
 
 /* ---- the receiver ---- */
 
+static void note_handled(void)
+{
+	up_fetch_add_relaxed(&masks.handled, 1); /* ordered by the release that follows */
+	up_libc_events_add();
+}
+
+/* True when there may be more: ppoll() that finds the poke returns before it lets a handler run. */
 static bool receive_once(uint64_t open_mask, bool stay)
 {
 	struct timespec now = { 0, 0 };
@@ -57,13 +65,9 @@ static bool receive_once(uint64_t open_mask, bool stay)
 
 	if (r > 0)
 		up_syscall3(SYS_read, masks.fd, &count, sizeof(count));
-	return r == -EINTR;
-}
-
-static void note_handled(void)
-{
-	up_fetch_add_relaxed(&masks.handled, 1); /* ordered by the release that follows */
-	up_libc_events_add();
+	if (r == -EINTR)
+		note_handled();
+	return r == -EINTR || (r > 0 && !UP_MUT(poke_hides_signal));
 }
 
 /* On the first thread, with all asynchronous signals blocked. */
@@ -75,13 +79,14 @@ void up_libc_receive(uint32_t *home)
 		uint32_t wanted = up_load_acquire(&masks.wanted);
 		uint64_t closed = up_load_relaxed(&masks.closed);
 
+		UP_INJECT(receiver_looked);
 		while (receive_once(closed, false))
-			note_handled();
+			;
 		/* release: handlers of what was open have run for whoever sees this */
 		up_store_release(&masks.done, wanted);
 		up_futex_wake_private(&masks.done, INT32_MAX);
-		if (wanted == up_load_acquire(&masks.wanted) && receive_once(closed, true))
-			note_handled();
+		if (wanted == up_load_acquire(&masks.wanted))
+			receive_once(closed, true);
 	}
 }
 

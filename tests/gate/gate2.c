@@ -74,6 +74,7 @@ static struct {
 	uint32_t round;
 	uint32_t back; /* rounds whose sleeper the scheduler has been given */
 	uint32_t over;
+	uint32_t moved;	   /* the sleeper was preempted on its way into the call */
 	uint32_t queued;   /* the sleeper waits with the scheduler, for whatever reason */
 	uint32_t released; /* rounds whose releaser is done */
 	/* The sleeper writes before `phase`, with release; the releaser reads after acquire. */
@@ -95,13 +96,11 @@ static bool opt_no_bounds; /* in emulation: figures are not compared */
 
 static void watched_ready(struct upcall_uthread *u, unsigned vcore, enum upcall_why why)
 {
-	uint32_t r = up_load_relaxed(&g.back);
-
 	if (why == UPCALL_UNBLOCKED && u == g.sleeper) {
-		if (r < GATE2_ROUNDS_MAX)
-			g.back_ns[r] = up_now_ns();
-		up_store_release(&g.back, r + 1); /* pairs with has_come() */
-	}
+		g.back_ns[up_load_relaxed(&g.round)] = up_now_ns();
+		up_store_relaxed(&g.back, up_load_relaxed(&g.back) + 1);
+	} else if (u == g.sleeper)
+		up_store_relaxed(&g.moved, 1);
 	if (u == g.sleeper)
 		up_store_relaxed(&g.queued, 1); /* a hint to give way; the queue's lock orders */
 	upcall_sched_fifo.ready(u, vcore, why);
@@ -135,11 +134,6 @@ static const struct upcall_sched_ops watched = {
 	.pick = watched_pick,
 };
 
-static bool has_come(void)
-{
-	return up_load_acquire(&g.back) > up_load_relaxed(&g.round);
-}
-
 /* ---- the sleeper ---- */
 
 static uint64_t own_switches(void)
@@ -165,9 +159,10 @@ static void *sleeper_main(void *arg)
 	for (r = 0; r < g.rounds; r++) {
 		g.vcore = upcall_vcore_id();
 		g.tid = (uint32_t)up_syscall0(SYS_gettid);
-		g.switches = own_switches();
 		g.blocked = blocked_so_far();
 		up_store_relaxed(&g.round, r);
+		up_store_relaxed(&g.moved, 0);
+		g.switches = own_switches();
 		g.enter_ns = up_now_ns();
 		up_store_release(&g.phase, ENTERING);
 		e = g.way->block(r);
@@ -181,8 +176,7 @@ static void *sleeper_main(void *arg)
 		}
 		while (!g.way->ends_by_itself && up_load_acquire(&g.released) <= r)
 			upcall_yield(); /* what it opened for us may still be open */
-		if (has_come())
-			g.back_ns[r] -= g.release_ns;
+		g.back_ns[r] = g.back_ns[r] > g.release_ns ? g.back_ns[r] - g.release_ns : 0;
 	}
 	up_store_release(&g.over, 1);
 	return NULL;
@@ -250,8 +244,15 @@ static void release(uint64_t resumed_ns)
 	unsigned r = g.round;
 
 	g.next_ns[r] = resumed_ns > g.enter_ns ? resumed_ns - g.enter_ns : 0;
-	if (!g.way->ends_by_itself)
-		g.kernel_switches += switches_since();
+	if (!g.way->ends_by_itself) {
+		uint64_t n = switches_since();
+		if (n > 1)
+			fprintf(stderr,
+				"round %u: %lu switches, moved %u same %d tid %u class of call "
+				"%d\n",
+				r, (unsigned long)n, g.moved, g.vcore, g.tid, g.way->class_of_call);
+		g.kernel_switches += n;
+	}
 	g.release_ns = g.way->ends_by_itself ? g.enter_ns + GATE2_SLEEP_NS : up_now_ns();
 	if (g.way->release(r) && !g.out->wrong)
 		g.out->wrong = -EIO;

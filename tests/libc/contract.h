@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "slice.h"
 #include "tap.h"
 
 #ifdef __cplusplus
@@ -32,6 +33,7 @@ extern "C" {
 static volatile int contract_quiet;
 static struct upcall_uthread *contract_noise[NR_NOISE];
 static cpu_set_t contract_cpus; /* before the start: what children are to have */
+static uint64_t contract_slice; /* the same; 0 where Linux does not tell */
 
 /* With all signals blocked: the program's are for uthreads and the receiver. */
 static inline void *contract_watch(void *arg)
@@ -72,6 +74,7 @@ static inline void contract_begin(unsigned nr_points)
 
 	tap_plan(nr_points);
 	sched_getaffinity(0, sizeof(contract_cpus), &contract_cpus);
+	contract_slice = slice_of(0);
 	pthread_create(&watch, NULL, contract_watch, NULL);
 	pthread_detach(watch);
 	memset(&opts, 0, sizeof(opts));

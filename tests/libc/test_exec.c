@@ -18,6 +18,7 @@ static int report(const char *cpus, const char *env)
 
 	sched_getaffinity(0, sizeof(now), &now);
 	wrong |= (CPU_COUNT(&now) != atoi(cpus)) << 0;
+	wrong |= (slice_of(0) != strtoul(strchr(cpus, ':') + 1, NULL, 10)) << 4;
 	sigprocmask(SIG_BLOCK, NULL, &mask);
 	wrong |= (sigismember(&mask, SIGUSR2) != 1) << 1;
 	for (int sig = 1; sig < 32; sig++)
@@ -26,7 +27,7 @@ static int report(const char *cpus, const char *env)
 	return wrong;
 }
 
-static char count[8];
+static char count[32]; /* CPUs:slice */
 static char tested[] = "TESTED", tested_is[] = "TESTED=1", exec_word[] = "exec";
 
 static void block_usr2(void)
@@ -195,7 +196,8 @@ int main(int argc, char **argv)
 	if (argc > 1)
 		return report(argv[1], argv[2]);
 	contract_begin(4);
-	snprintf(count, sizeof(count), "%d", CPU_COUNT(&contract_cpus));
+	snprintf(count, sizeof(count), "%d:%lu", CPU_COUNT(&contract_cpus),
+		 (unsigned long)contract_slice);
 	wrong = (long)contract_run(fork_exec, NULL);
 	tap_ok(wrong == 0, "fork and exec in all ways: %#lx", wrong);
 	wrong = exec_all();

@@ -63,6 +63,7 @@ static int wrongs(pthread_t self, int mask_bit)
 	wrong |= (pthread_join(thread, &value) || value != &wrong) << 6;
 	free(malloc(1000));
 	wrong |= (word != 6) << 7;
+	wrong |= (slice_of(0) != contract_slice) << 8;
 	return wrong;
 }
 

@@ -5,6 +5,7 @@
 
 struct seen {
 	int is_uthread, nr_cpus, blocks_usr1, blocks_alrm;
+	uint64_t slice;
 	pid_t tid;
 	pthread_t self;
 };
@@ -18,6 +19,7 @@ static void look(struct seen *s)
 			upcall_yield() != -EPERM;
 	sched_getaffinity(0, sizeof(cpus), &cpus);
 	s->nr_cpus = CPU_COUNT(&cpus);
+	s->slice = slice_of(0);
 	pthread_sigmask(SIG_BLOCK, NULL, &mask);
 	s->blocks_usr1 = sigismember(&mask, SIGUSR1);
 	s->blocks_alrm = sigismember(&mask, SIGALRM);
@@ -51,7 +53,7 @@ static void *make_threads(void *arg)
 		bad += pthread_join(threads[i], &value) || value != &seen[i];
 		bad += seen[i].is_uthread || seen[i].nr_cpus != CPU_COUNT(&contract_cpus);
 		bad += seen[i].blocks_usr1 != 1 || seen[i].blocks_alrm != 0;
-		bad += seen[i].self != threads[i];
+		bad += seen[i].self != threads[i] || seen[i].slice != contract_slice;
 	}
 	return (void *)bad;
 }

@@ -251,7 +251,35 @@ static int race_1_leave(void)
 	return posted_within("vcore_leaves");
 }
 
+static volatile sig_atomic_t handled;
+
+static void on_usr2(int sig)
+{
+	handled++;
+}
+
+/* A signal and the poke behind it reach the receiver while it is on its way into ppoll(), which
+ * returns for the poke. */
+static int signal_and_poke(void)
+{
+	struct sigaction act = { .sa_handler = on_usr2 };
+	int i;
+
+	CHECK_INT(sigaction(SIGUSR2, &act, NULL), 0);
+	hold_at("receiver_looked", NULL, 1 * MS);
+	rt_start(1);
+	for (i = 1; i <= 20; i++) {
+		CHECK_INT(kill(getpid(), SIGUSR2), 0);
+		CHECK_INT(handled, i);
+	}
+	CHECK(atomic_load(&plan.held));
+	rt_stop();
+	return 0;
+}
+
 static const struct apart cases[] = {
+	CASE("kill() has run the handler when it returns, whatever the receiver was at",
+	     signal_and_poke),
 	CASE("race_66_67 the end of a block is not told before its beginning", race_66_67),
 	CASE("race_31 one that has moved on since the look is not replaced", race_31_look),
 	CASE("race_31 a replaced activation comes back at once", race_31_stolen),

@@ -3,9 +3,13 @@
  * goes beside them. */
 #include "rt.h"
 
+#include <dirent.h>
+
+#include "slice.h"
+
 #define SPINNERS 6
 #define SLICE_NS 200000
-#define RUN_NS 800000000ull
+#define RUN_NS	 800000000ull
 
 static volatile int stop;
 
@@ -67,7 +71,55 @@ static int case_slices(void)
 	return 0;
 }
 
+/* Linux' name of a thread of ours. */
+static void name_of(const char *tid, char name[32])
+{
+	char path[300];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%s/comm", tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? 0 : read(fd, name, 31);
+	name[n > 0 ? n - 1 : 0] = 0;
+	close(fd);
+}
+
+/* An activation that wakes is let in beside another that runs, and a helper beside either, since the
+ * shorter slice goes first; the program's first thread keeps what it had. */
+static int case_short_turns(void)
+{
+	struct upcall_opts opts = { .size = sizeof(opts), .vcores = 2 };
+	uint64_t own = slice_of(0);
+	unsigned acts = 0, keepers = 0;
+	struct dirent *d;
+	char name[32];
+	DIR *dir;
+
+	if (!own)
+		SKIP("this kernel has no slices of a thread's own (they came with 6.12)");
+	CHECK_INT(upcall_start(&opts), 0);
+	dir = opendir("/proc/self/task");
+	CHECK(dir);
+	while ((d = readdir(dir))) {
+		if (d->d_name[0] == '.')
+			continue;
+		name_of(d->d_name, name);
+		if (!strcmp(name, "upcall-act") && ++acts)
+			CHECK_INT(slice_of(atol(d->d_name)), 200000);
+		if (!strcmp(name, "upcall-keeper") && ++keepers)
+			CHECK_INT(slice_of(atol(d->d_name)), 100000);
+	}
+	closedir(dir);
+	CHECK(acts >= 2 && keepers == 1);
+	CHECK_INT(slice_of(getpid()), own);
+	CHECK_INT(upcall_stop(), 0);
+	CHECK_INT(slice_of(0), own);
+	return 0;
+}
+
 static const struct apart cases[] = {
+	CASE("activations and helpers ask Linux for short turns", case_short_turns),
 	CASE("slices below the tick go on while vcores come and go", case_slices),
 };
 
