@@ -6,6 +6,9 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <unistd.h>
 
 #include "arch/arch.h"
 
@@ -71,6 +74,55 @@ static void test_it_is_put_back_on_its_way_home_too(void **state)
 	assert_put_back(&uc);
 }
 
+/* mov %rbp, %rax; mov %rdx, %rsi; syscall: the number was loaded long before */
+static void test_a_number_in_a_register_is_found(void **state)
+{
+	static const unsigned char from_rbp[] = { 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90,
+						  0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90,
+						  0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x48, 0x89,
+						  0xe8, 0x48, 0x89, 0xd6, 0x0f, 0x05, 0x90 };
+	uintptr_t back = (uintptr_t)from_rbp + 30;
+	ucontext_t uc = { 0 };
+
+	up_frame_set_pc(&uc, back);
+	uc.uc_mcontext.gregs[REG_RAX] = -EINTR;
+	uc.uc_mcontext.gregs[REG_RCX] = (greg_t)back;
+	uc.uc_mcontext.gregs[REG_RBP] = 35;
+	assert_int_equal(up_frame_restart_syscall(&uc), 1);
+	assert_int_equal(uc.uc_mcontext.gregs[REG_RAX], 35);
+	assert_int_equal(up_frame_pc(&uc), back - 2);
+	uc.uc_mcontext.gregs[REG_RAX] = -EINTR;
+	uc.uc_mcontext.gregs[REG_RBP] = -1; /* no number of any call's */
+	up_frame_set_pc(&uc, back);
+	assert_int_equal(up_frame_restart_syscall(&uc), -1);
+}
+
+static volatile int mended;
+
+static void mend(int sig, siginfo_t *si, void *uc)
+{
+	mended = up_frame_restart_syscall(uc);
+}
+
+/* Until the signal has come in the midst of the sleep, and not before or behind it. */
+static void test_a_call_of_syscall_is_put_back(void **state)
+{
+	struct sigaction sa = { .sa_sigaction = mend, .sa_flags = SA_SIGINFO };
+	const struct itimerval soon = { .it_value = { 0, 3000 } };
+	const struct timespec nap = { 0, 10000000 };
+	int tries;
+
+	assert_int_equal(sigaction(SIGALRM, &sa, NULL), 0);
+	mended = 0;
+	for (tries = 0; !mended && tries < 100; tries++) {
+		assert_int_equal(setitimer(ITIMER_REAL, &soon, NULL), 0);
+		assert_int_equal(syscall(SYS_nanosleep, &nap, NULL), 0);
+	}
+	assert_int_equal(mended, 1);
+	assert_int_equal(syscall(SYS_close, -1), -1);
+	assert_int_equal(errno, EBADF);
+}
+
 static void test_what_was_not_cut_short_is_left_alone(void **state)
 {
 	ucontext_t uc;
@@ -88,6 +140,8 @@ int main(void)
 		cmocka_unit_test(test_windows_have_both_ends),
 		cmocka_unit_test(test_a_call_cut_short_is_put_back),
 		cmocka_unit_test(test_it_is_put_back_on_its_way_home_too),
+		cmocka_unit_test(test_a_number_in_a_register_is_found),
+		cmocka_unit_test(test_a_call_of_syscall_is_put_back),
 		cmocka_unit_test(test_what_was_not_cut_short_is_left_alone),
 	};
 

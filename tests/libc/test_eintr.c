@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #include "contract.h"
 
@@ -32,6 +33,13 @@ static int by_nanosleep(void)
 	struct timespec nap = { 0, 2000000 };
 
 	return nanosleep(&nap, NULL);
+}
+
+static int by_syscall(void)
+{
+	struct timespec nap = { 0, 2000000 };
+
+	return (int)syscall(SYS_nanosleep, &nap, NULL);
 }
 
 static int by_usleep(void)
@@ -92,11 +100,12 @@ static int by_sem(void)
 	return sem_timedwait(&sem, &until) == -1 && errno == ETIMEDOUT ? 0 : -1;
 }
 
-static int (*const ways[])(void) = { by_nanosleep, by_usleep, by_poll, by_select,
-				     by_epoll,	   by_recv,   by_sem };
-static const char *const names[] = { "nanosleep",    "usleep",	   "poll",
-				     "select",	     "epoll_wait", "recv with a timeout",
-				     "sem_timedwait" };
+static int (*const ways[])(void) = { by_nanosleep, by_syscall, by_usleep, by_poll,
+				     by_select,	   by_epoll,   by_recv,	  by_sem };
+static const char *const names[] = {
+	"nanosleep",  "syscall(SYS_nanosleep)", "usleep",	"poll", "select",
+	"epoll_wait", "recv with a timeout",	"sem_timedwait"
+};
 #define NR_WAYS (sizeof(ways) / sizeof(ways[0]))
 static volatile long cut[NR_WAYS], early[NR_WAYS];
 

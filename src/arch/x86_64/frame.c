@@ -21,12 +21,13 @@ extern const char up_arch_coop_begin[], up_arch_coop_end[];
 extern const char up_arch_frame_begin[], up_arch_frame_end[];
 extern const char up_arch_uthread_begin[];
 extern const char up_arch_came_back_fault_moved[];
+extern const char up_arch_syscall_back[];
 
 /* Linux keeps words of its own behind the legacy area of the floating-point state. */
-#define FP_MAGIC1 0x46505853u
-#define FP_SW_MAGIC 464 /* offset of magic1 */
-#define FP_SW_SIZE 468	/* offset of extended_size */
-#define FP_LEGACY_SZ 512
+#define FP_MAGIC1	    0x46505853u
+#define FP_SW_MAGIC	    464 /* offset of magic1 */
+#define FP_SW_SIZE	    468 /* offset of extended_size */
+#define FP_LEGACY_SZ	    512
 #define HWCAP2_FSGSBASE_BIT 2u
 /* Only what Linux itself puts in a frame, not glibc's longer ucontext_t. */
 #define UC_KERNEL_SZ offsetof(ucontext_t, uc_sigmask) + 8
@@ -110,21 +111,46 @@ size_t up_frame_max_size(void)
 	return (sz ? sz : 4096) + 128 + 64;
 }
 
-/* The number that glibc loads right before `syscall`, where it does so by an immediate. */
-static int syscall_nr_before(const unsigned char *insn)
-{
-	int back;
+#define NR_MAX 0x200
 
-	if (insn[-5] == 0xb8)
-		goto found5;
-	/* Moves of arguments may stand in between; a few bytes are searched, nearest first. */
-	for (back = 6; back <= 24; back++)
-		if (insn[-back] == 0xb8 && insn[-back + 2] <= 1 && !insn[-back + 3] &&
-		    !insn[-back + 4])
-			return insn[-back + 1] | insn[-back + 2] << 8;
+/* mov $nr, %eax */
+static int number_moved(const unsigned char *at)
+{
+	int nr = at[1] | at[2] << 8;
+
+	return at[0] == 0xb8 && !at[3] && !at[4] && nr < NR_MAX ? nr : -1;
+}
+
+/* mov %reg, %rax or %eax, where the call leaves the register alone: it still holds the number. */
+static int number_copied(const ucontext_t *uc, const unsigned char *at)
+{
+	static const int kept[16] = { [3] = REG_RBX,  [5] = REG_RBP,  [12] = REG_R12,
+				      [13] = REG_R13, [14] = REG_R14, [15] = REG_R15 };
+	unsigned reg = (at[1] >> 3 & 7) | (at[-1] == 0x4c || at[-1] == 0x44 ? 8 : 0);
+	greg_t nr;
+
+	if (at[0] != 0x89 || (at[1] & 0xc7) != 0xc0 || !kept[reg])
+		return -1;
+	nr = uc->uc_mcontext.gregs[kept[reg]];
+	return nr >= 0 && nr < NR_MAX ? (int)nr : -1;
+}
+
+/* What stands in rax before `syscall`.  Moves of arguments may stand in between: a few bytes are
+ * searched, nearest first. */
+static int syscall_nr_before(const ucontext_t *uc, const unsigned char *insn)
+{
+	int back, nr;
+
+	if ((uintptr_t)insn + 2 == (uintptr_t)up_arch_syscall_back && !UP_MUT(syscall_number_lost))
+		return *(const int *)(up_frame_sp(uc) - 8);
+	for (back = 2; back <= 24; back++) {
+		nr = back >= 5 ? number_moved(insn - back) : -1;
+		if (nr < 0)
+			nr = number_copied(uc, insn - back);
+		if (nr >= 0)
+			return nr;
+	}
 	return -1;
-found5:
-	return insn[-4] | insn[-3] << 8;
 }
 
 int up_frame_restart_syscall(ucontext_t *uc)
@@ -141,7 +167,7 @@ int up_frame_restart_syscall(ucontext_t *uc)
 		return 0;
 	if (back < 4096 || insn[0] != 0x0f || insn[1] != 0x05)
 		return 0;
-	nr = syscall_nr_before(insn);
+	nr = syscall_nr_before(uc, insn);
 	if (nr < 0)
 		return -1;
 	uc->uc_mcontext.gregs[REG_RAX] = nr;
