@@ -423,8 +423,8 @@ static void *act_main(void *arg)
 	a->own_fs = up_arch_get_fs();
 	a->gs.fs = up_arch_fsgsbase ? a->own_fs : 0;
 	up_arch_set_gs((uintptr_t)a);
-	pthread_setname_np(pthread_self(), "upcall-act");
 	up_task_slice(UP_SLICE_ACT);
+	pthread_setname_np(pthread_self(), "upcall-act");
 	pthread_sigmask(SIG_SETMASK, &up_host.act_mask, NULL);
 	a->syscall_fd = open_task_file(a->gs.tid, "syscall");
 	a->stat_fd = open_task_file(a->gs.tid, "stat");

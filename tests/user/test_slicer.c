@@ -85,33 +85,39 @@ static void name_of(const char *tid, char name[32])
 	close(fd);
 }
 
+/* How many threads have the name, when all of those have the slice. One that has just been made has
+ * its maker's name yet. */
+static unsigned all_have(const char *name, uint64_t slice)
+{
+	DIR *dir = opendir("/proc/self/task");
+	struct dirent *d;
+	unsigned nr = 0, others = 0;
+	char got[32];
+
+	CHECK(dir);
+	while ((d = readdir(dir))) {
+		if (d->d_name[0] == '.')
+			continue;
+		name_of(d->d_name, got);
+		if (!strcmp(got, name) && ++nr)
+			others += slice_of(atol(d->d_name)) != slice;
+	}
+	closedir(dir);
+	return others ? 0 : nr;
+}
+
 /* An activation that wakes is let in beside another that runs, and a helper beside either, since the
  * shorter slice goes first; the program's first thread keeps what it had. */
 static int case_short_turns(void)
 {
 	struct upcall_opts opts = { .size = sizeof(opts), .vcores = 2 };
 	uint64_t own = slice_of(0);
-	unsigned acts = 0, keepers = 0;
-	struct dirent *d;
-	char name[32];
-	DIR *dir;
 
 	if (!own)
 		SKIP("this kernel has no slices of a thread's own (they came with 6.12)");
 	CHECK_INT(upcall_start(&opts), 0);
-	dir = opendir("/proc/self/task");
-	CHECK(dir);
-	while ((d = readdir(dir))) {
-		if (d->d_name[0] == '.')
-			continue;
-		name_of(d->d_name, name);
-		if (!strcmp(name, "upcall-act") && ++acts)
-			CHECK_INT(slice_of(atol(d->d_name)), 200000);
-		if (!strcmp(name, "upcall-keeper") && ++keepers)
-			CHECK_INT(slice_of(atol(d->d_name)), 100000);
-	}
-	closedir(dir);
-	CHECK(acts >= 2 && keepers == 1);
+	AWAIT(all_have("upcall-act", 200000) >= 2, upcall_yield());
+	AWAIT(all_have("upcall-keeper", 100000) == 1, upcall_yield());
 	CHECK_INT(slice_of(getpid()), own);
 	CHECK_INT(upcall_stop(), 0);
 	CHECK_INT(slice_of(0), own);
