@@ -25,55 +25,66 @@ static inline bool still_ours(void)
 	return up_run_state(run) == UP_RUN_UTHREAD && up_gs_run_cas(run, run + UP_RUN_SEQ) == run;
 }
 
-static UP_NOINLINE void go_home(void)
+/* The rare ends of a call hand its result through, so that the common one is a leaf that keeps nothing
+ * on the stack. */
+static UP_NOINLINE long go_home(long r)
 {
+	UP_INJECT(call_replaced);
 	up_go_home(up_gs_uthread());
+	return r;
 }
 
-static inline void call_enter(void)
+static UP_NOINLINE long attend(long r)
 {
-	up_gs_call_set(UP_CLASS_ANNOUNCED + 1);
-}
-
-static inline void call_leave(void)
-{
-	/* In this order: from the first line on whoever has something for us sends a signal; whoever
-	 * saw the call under way before the locked exchange has left what the last line finds. */
-	up_gs_call_set(0);
-	if (UP_UNLIKELY(!still_ours()) && !UP_MUT(call_exit_unchecked)) {
-		UP_INJECT(call_replaced);
-		go_home();
-		return;
-	}
-	if (UP_LIKELY(!(up_gs_due() | up_gs_pending())))
-		return;
 	if (up_gs_depth())
 		up_gs_due_set(); /* the caller's own section: at its end */
 	else
 		up_attend();
+	return r;
 }
 
-static inline bool announced(void)
+static inline long call_leave(long r)
+{
+	/* In this order: from the first line on whoever has something for us sends a signal; whoever
+	 * saw the call under way before the locked exchange has left what the last line finds. */
+	up_gs_call_set(0);
+	if (UP_UNLIKELY(!still_ours()) && !UP_MUT(call_exit_unchecked))
+		return go_home(r);
+	if (UP_UNLIKELY(up_gs_due() | up_gs_pending()))
+		return attend(r);
+	return r;
+}
+
+static inline bool announced(uint64_t gs)
 {
 	struct up_uthread *u;
 
-	if (!up_arch_get_gs() || !(up_gs_run() & (UP_RUN_UTHREAD | UP_RUN_STOLEN)))
+	if (!gs || !(up_gs_run() & (UP_RUN_UTHREAD | UP_RUN_STOLEN)))
 		return false;
 	/* A thread that libc made for itself has inherited our GS base, but has a TLS of its own. */
 	u = up_gs_uthread();
 	return u && (!u->fs || u->fs == up_tls_fs());
 }
 
+static inline long call_with(uint64_t gs, long nr, long a, long b, long c, long d, long e, long f)
+{
+	if (UP_UNLIKELY(!announced(gs)))
+		return up_syscall6(nr, a, b, c, d, e, f);
+	up_gs_call_set(UP_CLASS_ANNOUNCED + 1);
+	return call_leave(up_syscall6(nr, a, b, c, d, e, f));
+}
+
+/* Where Linux must be asked for the GS base. */
+static UP_NOINLINE long call_slowly(long nr, long a, long b, long c, long d, long e, long f)
+{
+	return call_with(up_arch_get_gs(), nr, a, b, c, d, e, f);
+}
+
 long upcall_syscall(long nr, long a, long b, long c, long d, long e, long f)
 {
-	long r;
-
-	if (UP_UNLIKELY(!announced()))
-		return up_syscall6(nr, a, b, c, d, e, f);
-	call_enter();
-	r = up_syscall6(nr, a, b, c, d, e, f);
-	call_leave();
-	return r;
+	if (UP_UNLIKELY(!up_arch_fsgsbase))
+		return call_slowly(nr, a, b, c, d, e, f);
+	return call_with(up_arch_get_gs_insn(), nr, a, b, c, d, e, f);
 }
 
 /* Asynchronous signals of the program's own do not come to activations: an EINTR here is from a

@@ -33,14 +33,22 @@ static inline void up_arch_set_fs(uint64_t v)
 		up_syscall2(SYS_arch_prctl, ARCH_SET_FS, v);
 }
 
+/* Where up_arch_fsgsbase says that it may. */
+static inline uint64_t up_arch_get_gs_insn(void)
+{
+	uint64_t v;
+
+	__asm__ __volatile__("rdgsbase %0" : "=r"(v));
+	return v;
+}
+
 static inline uint64_t up_arch_get_gs(void)
 {
 	uint64_t v = 0;
 
 	if (up_arch_fsgsbase)
-		__asm__ __volatile__("rdgsbase %0" : "=r"(v));
-	else
-		up_syscall2(SYS_arch_prctl, ARCH_GET_GS, &v);
+		return up_arch_get_gs_insn();
+	up_syscall2(SYS_arch_prctl, ARCH_GET_GS, &v);
 	return v;
 }
 
