@@ -10,6 +10,7 @@ import sys
 
 POINT = re.compile(r"^(not )?ok\b(.*)$")
 PLAN = re.compile(r"^1\.\.(\d+)")
+LINES_SHOWN = 40
 DIRECTIVE = re.compile(r"#\s*(skip|todo)", re.IGNORECASE)
 
 
@@ -50,12 +51,32 @@ def count(test):
     return passed, failed, skipped
 
 
+def show(test):
+    """What a failed test said of its failed points: Meson shows only stderr of those that print TAP."""
+    lines = test.get("stdout", "").splitlines()
+    shown = []
+    for nr, line in enumerate(lines):
+        if not line.startswith("not ok"):
+            continue
+        begin = end = nr
+        while begin > 0 and lines[begin - 1].startswith("#") and nr - begin < LINES_SHOWN:
+            begin -= 1
+        while end + 1 < len(lines) and lines[end + 1].startswith("#") and end - nr < LINES_SHOWN:
+            end += 1
+        shown += lines[begin:end + 1]
+    print(f"failed: {test.get('name')} ({test['result']})", *shown, sep="\n    ")
+
+
 def main(log, status, out):
     totals = [0, 0, 0]
     try:
         with open(log, encoding="utf-8") as f:
             for line in f:
-                totals = [a + b for a, b in zip(totals, count(json.loads(line)))]
+                test = json.loads(line)
+                counted = count(test)
+                if counted[1]:
+                    show(test)
+                totals = [a + b for a, b in zip(totals, counted)]
     except FileNotFoundError:
         print("check: no test ran", file=sys.stderr)
     passed, failed, skipped = totals
