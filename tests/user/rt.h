@@ -105,12 +105,12 @@ static inline unsigned rt_entries(const char *path)
 
 /* What a process holds of the machine. */
 struct rt_held {
-	unsigned fds, threads, maps, vm_kb;
+	unsigned fds, threads, maps, vm_kb, rss_kb;
 };
 
 static inline struct rt_held rt_held(void)
 {
-	struct rt_held h = { rt_entries("/proc/self/fd"), rt_entries("/proc/self/task"), 0, 0 };
+	struct rt_held h = { rt_entries("/proc/self/fd"), rt_entries("/proc/self/task"), 0, 0, 0 };
 	FILE *f = fopen("/proc/self/maps", "re");
 	char line[512];
 
@@ -120,8 +120,10 @@ static inline struct rt_held rt_held(void)
 	fclose(f);
 	f = fopen("/proc/self/status", "re");
 	CHECK(f);
-	while (fgets(line, sizeof(line), f))
+	while (fgets(line, sizeof(line), f)) {
 		sscanf(line, "VmSize: %u", &h.vm_kb);
+		sscanf(line, "VmRSS: %u", &h.rss_kb);
+	}
 	fclose(f);
 	return h;
 }
