@@ -85,7 +85,9 @@ void up_libc_receive(uint32_t *home)
 		/* release: handlers of what was open have run for whoever sees this */
 		up_store_release(&masks.done, wanted);
 		up_futex_wake_private(&masks.done, INT32_MAX);
-		if (wanted == up_load_acquire(&masks.wanted))
+		/* The poke that it was to find there may be the one that was just read. */
+		if (wanted == up_load_acquire(&masks.wanted) &&
+		    (UP_MUT(way_home_missed) || !up_load_acquire(home)))
 			receive_once(closed, true);
 	}
 }

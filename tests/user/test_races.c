@@ -7,6 +7,8 @@
 #include "rt.h"
 #include "user/uthread.h"
 
+#include <sys/syscall.h>
+
 /* At `hold` a thread waits until `until` has been passed once more, or for so long. */
 static struct {
 	const char *hold, *until;
@@ -277,7 +279,25 @@ static int signal_and_poke(void)
 	return 0;
 }
 
+/* The process stops while the receiver is on its way into ppoll(). */
+static int stop_and_poke(void)
+{
+	struct sigaction act = { .sa_handler = on_usr2 };
+	unsigned before;
+
+	CHECK_INT(sigaction(SIGUSR2, &act, NULL), 0);
+	hold_at("receiver_looked", NULL, 50 * MS);
+	rt_start(1);
+	CHECK_INT(kill(getpid(), SIGUSR2), 0); /* it has been round by then, and rests */
+	before = atomic_load(&plan.held);
+	CHECK_INT(syscall(SYS_kill, getpid(), SIGUSR2), 0);
+	AWAIT(atomic_load(&plan.held) != before, upcall_yield());
+	rt_stop();
+	return 0;
+}
+
 static const struct apart cases[] = {
+	CASE("the first thread comes home, whatever the receiver was at", stop_and_poke),
 	CASE("kill() has run the handler when it returns, whatever the receiver was at",
 	     signal_and_poke),
 	CASE("race_66_67 the end of a block is not told before its beginning", race_66_67),
