@@ -182,19 +182,31 @@ static int call_self(struct up_act *a, enum upabi_op op, uint64_t a0, uint64_t a
 enum {
 	NOT_YET = 0,
 	REPORTED = 1,
-	AWAITED = 2
+	AWAITED = 2,
+	REFUSED = 3 /* the kernel side has not heard of the block, or would not */
 };
 
-/* Our replacement tells the kernel side of the block; we must not tell of its end before that. */
-static void wait_reported(struct up_act *a)
+/* Our replacement tells the kernel side of the block; we must not tell of its end before that.  False
+ * when the block was not accepted. */
+static bool wait_reported(struct up_act *a)
 {
 	uint32_t was;
 
-	/* acquire: pairs with report_block()'s exchange */
-	while ((was = up_load_acquire(&a->reported)) != REPORTED)
+	/* acquire: pairs with tell_reported()'s exchange */
+	while ((was = up_load_acquire(&a->reported)) != REPORTED && was != REFUSED)
 		if (was == AWAITED || up_cas_relaxed(&a->reported, &was, AWAITED))
 			up_futex_wait_private(&a->reported, AWAITED, UP_FUTEX_FOREVER);
 	up_store_relaxed(&a->reported, NOT_YET);
+	return was == REPORTED;
+}
+
+/* Is the vcore ours still, by the kernel side's word? */
+static bool has_vcore(const struct up_act *a)
+{
+	const struct upabi_actmap *m = &up_host.port->amap[a->num];
+
+	return up_load_acquire(&m->state) == UPABI_ACT_RUNNING &&
+	       up_load_acquire(&m->starts) == a->starts_seen;
 }
 
 static void count_behind(struct up_act *a, uint32_t class)
@@ -210,23 +222,20 @@ static void count_behind(struct up_act *a, uint32_t class)
 }
 
 /* True when the activation is to park.  False where the kernel side has refused our replacement (it
- * was wanted elsewhere by then): we run the vcore still. */
+ * was wanted elsewhere by then, or it ended): we run the vcore still. */
 static bool rejoin(struct up_act *a)
 {
-	const struct upabi_actmap *m = &up_host.port->amap[a->num];
+	bool accepted;
 
 	up_home_unset(a);
 	count_behind(a, up_load_acquire(&a->stolen_class));
 	up_host.hooks.publish(a);
 	UP_INJECT(rejoin_published);
-	if (!UP_MUT(rejoin_before_report))
-		wait_reported(a);
+	accepted = UP_MUT(rejoin_before_report) || wait_reported(a);
 	set_run(a, UP_RUN_IDLE);
-	if (!call_self(a, UPABI_OP_UNBLOCKED, a->num, 0) ||
-	    up_load_acquire(&m->state) != UPABI_ACT_RUNNING ||
-	    up_load_acquire(&m->starts) != a->starts_seen)
+	if ((accepted && !call_self(a, UPABI_OP_UNBLOCKED, a->num, 0)) || !has_vcore(a))
 		return true;
-	attach(a, up_load_relaxed(&m->vcore));
+	attach(a, up_load_relaxed(&up_host.port->amap[a->num].vcore));
 	return false;
 }
 
@@ -282,6 +291,14 @@ static void run_vcore(struct up_act *a, uint32_t v)
 		set_run(a, UP_RUN_IDLE);
 }
 
+static void tell_reported(struct up_act *victim, bool accepted)
+{
+	/* release: pairs with wait_reported(); as a rule the victim still sleeps in its call, and
+	 * the next uthread need not wait for a wake that nobody hears */
+	if (up_xchg_acq_rel(&victim->reported, accepted ? REPORTED : REFUSED) == AWAITED)
+		up_futex_wake_private(&victim->reported, 1);
+}
+
 /* The first thing a replacement does: it is on the vcore already, the kernel side hears of it. */
 static int report_block(struct up_act *a, uint32_t v)
 {
@@ -299,11 +316,17 @@ static int report_block(struct up_act *a, uint32_t v)
 	while (r == -ESTALE && ++tries < REPORT_TRIES &&
 	       up_load_acquire(&m->state) == UPABI_ACT_RUNNING &&
 	       up_load_acquire(&up_host.port->vmap[v].act) == victim->num);
-	/* release: pairs with wait_reported(); as a rule the victim still sleeps in its call, and
-	 * the next uthread need not wait for a wake that nobody hears */
-	if (up_xchg_acq_rel(&victim->reported, REPORTED) == AWAITED)
-		up_futex_wake_private(&victim->reported, 1);
+	tell_reported(victim, r == 0);
 	return r;
+}
+
+/* It ends, though a stealer has chosen it: nothing is left to run, but the victim is not to wait for
+ * it. */
+static void disappoint(struct up_act *a)
+{
+	/* acquire: as in step().  Stealers have ended, or no longer find us standing by. */
+	if (up_xchg_acquire(&a->takeover, 0) && !UP_MUT(takeover_ends_unsaid))
+		tell_reported(a->victim, false);
 }
 
 /* One reason to leave the gate, or none. */
@@ -443,7 +466,9 @@ static void *act_main(void *arg)
 		seen = up_load_acquire(&up_host.port->call[a->num].gate);
 		if (!step(a))
 			up_port_gate_wait(up_host.port, a->num, seen);
+		UP_INJECT(act_let_out);
 	}
+	disappoint(a);
 out:
 	act_fini(a);
 	return NULL;

@@ -290,13 +290,44 @@ static int stop_and_poke(void)
 	rt_start(1);
 	CHECK_INT(kill(getpid(), SIGUSR2), 0); /* it has been round by then, and rests */
 	before = atomic_load(&plan.held);
-	CHECK_INT(syscall(SYS_kill, getpid(), SIGUSR2), 0);
-	AWAIT(atomic_load(&plan.held) != before, upcall_yield());
+	/* More than one when the first is handled before it rests. */
+	AWAIT(atomic_load(&plan.held) != before,
+	      CHECK_INT(syscall(SYS_kill, getpid(), SIGUSR2), 0));
 	rt_stop();
 	return 0;
 }
 
+static void *naps_once(void *arg)
+{
+	struct timespec ts = { 0, 200000 };
+
+	nanosleep(&ts, NULL);
+	atomic_store((atomic_int *)arg, 1);
+	return NULL;
+}
+
+/* A replacement is slow to start; meanwhile its victim comes back and ends elsewhere, and the process
+ * stops. */
+static int stop_before_takeover(void)
+{
+	struct upcall_uthread *u;
+	unsigned life;
+
+	hold_at("act_let_out", NULL, 20 * MS);
+	for (life = 0; life < 20; life++) {
+		atomic_int done = 0;
+
+		rt_start(2);
+		u = rt_make(naps_once, &done);
+		AWAIT(atomic_load(&done), upcall_yield());
+		rt_join(u);
+		rt_stop();
+	}
+	return 0;
+}
+
 static const struct apart cases[] = {
+	CASE("a stop does not wait for a replacement that ends unused", stop_before_takeover),
 	CASE("the first thread comes home, whatever the receiver was at", stop_and_poke),
 	CASE("kill() has run the handler when it returns, whatever the receiver was at",
 	     signal_and_poke),

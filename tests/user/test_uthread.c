@@ -362,7 +362,7 @@ static void *makes_from_outside(void *arg)
 	struct upcall_uthread_attr attr = { .size = sizeof(attr), .detached = true };
 	unsigned i;
 
-	AWAIT(upcall_nr_vcores(), sched_yield());
+	AWAIT(atomic_load((atomic_int *)arg), sched_yield());
 	for (i = 0; i < 50; i++)
 		CHECK_INT(upcall_uthread_create(&u, &attr, count_one, NULL), 0);
 	return NULL;
@@ -370,10 +370,12 @@ static void *makes_from_outside(void *arg)
 
 static int made_from_outside(void)
 {
+	atomic_int started = 0;
 	pthread_t t;
 
-	CHECK_INT(pthread_create(&t, NULL, makes_from_outside, NULL), 0);
+	CHECK_INT(pthread_create(&t, NULL, makes_from_outside, &started), 0);
 	rt_start(1);
+	atomic_store(&started, 1);
 	CHECK_INT(pthread_join(t, NULL), 0);
 	AWAIT(atomic_load(&count) == 50, upcall_yield());
 	rt_stop();
