@@ -26,18 +26,20 @@ struct upcall_uthread_attr {
 
 /*
  * A new uthread that calls fn(arg).  attr may be NULL.  *ret_u stays valid until the uthread has
- * been joined, or, detached, until it ends.  Context: any once started but vcore.  -EINVAL, -ENOMEM,
+ * been joined, or, detached, until it ends.  One that is used after that is refused with -ESRCH, as
+ * long as no other uthread has been made in its place and the process has not stopped in between.  Context: any once started but vcore.  -EINVAL, -ENOMEM,
  * -EPERM in vcore context, -ENOTCONN not started.
  */
 int upcall_uthread_create(struct upcall_uthread **ret_u, const struct upcall_uthread_attr *attr,
 			  void *(*fn)(void *), void *arg);
 
 /* Waits for its end and frees it.  ret_value may be NULL.  One joiner each.  Context: uthread;
- * takes the caller off the vcore.  -EINVAL NULL, detached or being joined already, -EDEADLK
- * oneself, -EPERM not on a uthread, or not started. */
+ * takes the caller off the vcore.  -EINVAL NULL, detached or being joined already, -ESRCH joined
+ * before, -EDEADLK oneself, -EPERM not on a uthread, or not started. */
 int upcall_uthread_join(struct upcall_uthread *u, void **ret_value);
 
-/* It frees itself at its end.  Context: any.  -EINVAL NULL, detached or being joined. */
+/* It frees itself at its end.  Context: any.  -EINVAL NULL, detached or being joined, -ESRCH joined
+ * before or detached and ended, -ENOTCONN not started. */
 int upcall_uthread_detach(struct upcall_uthread *u);
 
 /* Ends the caller.  Context: uthread; elsewhere it ends the process, by SIGILL. */
@@ -59,7 +61,9 @@ int upcall_yield(void);
  * The two halves of every wait.  upcall_block() takes the caller off its vcore, then calls
  * fn(caller, arg) in vcore context, where the caller is off its stack and may be woken by anyone
  * whom fn lets know of it.  upcall_wake() makes it ready again; exactly one wake for each block.
- * Context: uthread / uthread or vcore.  -EPERM, -EINVAL.
+ * Context: uthread / any once started.  A wake does not block.  upcall_block(): -EINVAL fn is NULL,
+ * -EPERM not on a uthread.  upcall_wake(): -EINVAL NULL, or it is not in upcall_block() or was woken
+ * already, -ESRCH it has ended, -ENOTCONN not started.
  */
 int upcall_block(void (*fn)(struct upcall_uthread *self, void *arg), void *arg);
 int upcall_wake(struct upcall_uthread *u);

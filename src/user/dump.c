@@ -66,8 +66,8 @@ static void put_hex(struct out *o, const char *label, uint64_t n)
 
 static const char *state_name(uint32_t state)
 {
-	static const char *const names[] = { "new",	"running",   "ready",
-					     "waiting", "in-kernel", "done" };
+	static const char *const names[] = { "new",	  "running", "ready", "waiting",
+					     "in-kernel", "done",    "aside" };
 
 	return state < sizeof(names) / sizeof(names[0]) ? names[state] : "?";
 }
@@ -88,8 +88,8 @@ static void put_uthread(struct out *o, const struct up_uthread *u)
 
 static void put_act(struct out *o, struct up_act *a)
 {
-	static const char *const states[] = { "idle", "vcore", "uthread", "?", "stolen",
-					      "?",    "?",     "?" };
+	static const char *const states[] = { "idle",	"vcore", "uthread", "?",
+					      "stolen", "?",	 "?",	    "?" };
 	struct up_uthread *u = up_load_relaxed(&a->gs.uthread);
 	char look[100];
 	long n = up_syscall4(SYS_pread64, a->syscall_fd, look, sizeof(look) - 1, 0);

@@ -224,7 +224,7 @@ int up_start(const struct upcall_opts *opts, const struct upcall_sched_ops *defa
 
 static void go_home(struct upcall_uthread *self, void *arg)
 {
-	((struct up_uthread *)self)->state = UP_U_WAITING;
+	((struct up_uthread *)self)->state = UP_U_ASIDE;
 	up_store_release(&receiver.home, 1); /* pairs with receive() */
 	up_libc_receiver_poke();
 }

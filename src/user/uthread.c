@@ -16,10 +16,15 @@
 #include "user/libc.h"
 #include "user/tls.h"
 
-/* Marks in `joiner`, besides NULL (nobody yet) and a uthread (who waits). */
+/*
+ * Marks in `joiner`, besides NULL (nobody yet) and a uthread (who waits).  A stack that is free keeps
+ * the word, so that a handle used once too often is found out until another uthread takes the place.
+ */
 #define DONE	 ((struct up_uthread *)1)
 #define DETACHED ((struct up_uthread *)2)
 #define JOINING	 ((struct up_uthread *)3)
+#define CLAIMED	 ((struct up_uthread *)4) /* it has ended, and one alone is to free it */
+#define FREED	 ((struct up_uthread *)5)
 
 /* Kernel threads' numbers end at 2^22; libc's locks need 30 bits. */
 #define TID_FIRST (1u << 22)
@@ -186,12 +191,18 @@ int upcall_block(void (*fn)(struct upcall_uthread *self, void *arg), void *arg)
 
 int upcall_wake(struct upcall_uthread *w)
 {
-	if (!w)
+	struct up_uthread *u = (struct up_uthread *)w;
+	uint32_t was = UP_U_WAITING;
+
+	if (!u)
 		return -EINVAL;
 	if (!up_rt.started)
 		return -ENOTCONN;
+	/* acq_rel: pairs with another waker's; what blocked() wrote was handed to us by fn */
+	if (!up_cas_acq_rel(&u->state, &was, UP_U_READY) && !UP_MUT(wake_unchecked))
+		return was == UP_U_DONE ? -ESRCH : -EINVAL;
 	up_preempt_disable();
-	up_ready((struct up_uthread *)w, UPCALL_WOKEN);
+	up_ready(u, UPCALL_WOKEN);
 	up_preempt_enable();
 	return 0;
 }
@@ -264,6 +275,7 @@ static void free_uthread(struct up_uthread *u)
 	list_del(u);
 	if (up_rt.own_tls && !u->is_main)
 		up_tls_destroy(u->fs);
+	up_store_relaxed(&u->joiner, FREED);
 	up_stack_put(&s);
 }
 
@@ -292,11 +304,12 @@ void up_uthread_free_dead(void)
 /* Vcore context: off its stack for good. */
 static void ended(struct upcall_uthread *self, void *arg)
 {
-	struct up_uthread *u = (struct up_uthread *)self, *j;
+	struct up_uthread *u = (struct up_uthread *)self, *j = up_load_relaxed(&u->joiner);
 
 	u->state = UP_U_DONE;
 	/* acq_rel: pairs with the joiner's exchange: one of us sees the other */
-	j = up_xchg_acq_rel(&u->joiner, DONE);
+	while (!up_cas_acq_rel(&u->joiner, &j, j ? CLAIMED : DONE))
+		;
 	if (j == DETACHED)
 		push_dead(u);
 	else if (j && j != JOINING)
@@ -419,14 +432,36 @@ static void join_wait(struct upcall_uthread *self, void *arg)
 {
 	struct up_uthread *u = arg, *expected = JOINING;
 
+	((struct up_uthread *)self)->state = UP_U_ASIDE;
+	((struct up_uthread *)self)->resched = false;
 	/* acq_rel: pairs with ended()'s exchange */
 	if (!up_cas_acq_rel(&u->joiner, &expected, (struct up_uthread *)self))
 		up_ready((struct up_uthread *)self, UPCALL_WOKEN);
 }
 
+/*
+ * `as` from now on, where nobody has a claim yet; or, when it has ended, the claim to free it, and
+ * *ret_ended.
+ */
+static int claim(struct up_uthread *u, struct up_uthread *as, bool *ret_ended)
+{
+	struct up_uthread *was = NULL;
+
+	/* acq_rel: pairs with ended()'s exchange */
+	*ret_ended = false;
+	if (up_cas_acq_rel(&u->joiner, &was, as))
+		return 0;
+	*ret_ended = was == DONE && up_cas_acq_rel(&u->joiner, &was, CLAIMED);
+	if (*ret_ended || UP_MUT(join_unchecked))
+		return 0;
+	return was == FREED ? -ESRCH : -EINVAL;
+}
+
 int upcall_uthread_join(struct upcall_uthread *w, void **ret_value)
 {
-	struct up_uthread *u = (struct up_uthread *)w, *self = up_self(), *was = NULL;
+	struct up_uthread *u = (struct up_uthread *)w, *self = up_self();
+	bool ended;
+	int r;
 
 	if (!u)
 		return -EINVAL;
@@ -434,12 +469,11 @@ int upcall_uthread_join(struct upcall_uthread *w, void **ret_value)
 		return -EPERM;
 	if (u == self)
 		return -EDEADLK;
-	if (!up_cas_acq_rel(&u->joiner, &was, JOINING) && was != DONE)
-		return -EINVAL;
-	while (was != DONE) {
-		upcall_block(join_wait, u);
-		was = up_load_acquire(&u->joiner);
-	}
+	r = claim(u, JOINING, &ended);
+	if (r)
+		return r;
+	if (!ended)
+		up_sched_call(self, join_wait, u);
 	if (ret_value)
 		*ret_value = u->value;
 	free_uthread(u);
@@ -448,16 +482,18 @@ int upcall_uthread_join(struct upcall_uthread *w, void **ret_value)
 
 int upcall_uthread_detach(struct upcall_uthread *w)
 {
-	struct up_uthread *u = (struct up_uthread *)w, *was = NULL;
+	struct up_uthread *u = (struct up_uthread *)w;
+	bool ended;
+	int r;
 
 	if (!u)
 		return -EINVAL;
-	if (up_cas_acq_rel(&u->joiner, &was, DETACHED))
-		return 0;
-	if (was != DONE)
-		return -EINVAL;
-	free_uthread(u);
-	return 0;
+	if (!up_rt.started)
+		return -ENOTCONN;
+	r = claim(u, DETACHED, &ended);
+	if (!r && ended)
+		free_uthread(u);
+	return r;
 }
 
 /* ---- uthread 0 ---- */

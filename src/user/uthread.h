@@ -32,7 +32,8 @@ enum up_uthread_state {
 	UP_U_READY = 2,	     /* with the scheduler */
 	UP_U_WAITING = 3,    /* upcall_block(): with its waker */
 	UP_U_IN_KERNEL = 4,  /* its activation was replaced */
-	UP_U_DONE = 5,
+	UP_U_DONE = 5,	     /* stays when it has been freed, until another takes its place */
+	UP_U_ASIDE = 6,	     /* waits for the runtime itself: another's end, or the way home */
 };
 
 #define UP_NAME_SZ 32
@@ -58,7 +59,7 @@ struct up_uthread {
 	uint32_t cs_depth; /* sections it was in when its core was taken */
 	uint32_t queued_at; /* the vcore where it became ready */
 	uint32_t last_act; /* the activation it ran on last, to tell migrations */
-	uint32_t state;
+	uint32_t state; /* atomic where WAITING: wakers compete for it */
 
 	/* upcall_block() */
 	void (*cb)(struct upcall_uthread *u, void *arg);

@@ -393,7 +393,73 @@ static int joined_twice(void)
 	return 0;
 }
 
+/* Handles used once too often, while nobody else has been made in their place. */
+static int after_the_end(void)
+{
+	struct upcall_uthread *u, *ended, *other;
+
+	atomic_store(&hold, 0);
+	rt_start(1);
+	other = rt_make(held, &hold); /* takes the first place */
+	u = rt_make(held, &hold);
+	rt_join(other);
+	CHECK(rt_join(u) == &hold);
+	CHECK_INT(upcall_uthread_join(u, NULL), -ESRCH);
+	CHECK_INT(upcall_uthread_detach(u), -ESRCH);
+	CHECK_INT(upcall_wake(u), -ESRCH);
+	ended = rt_make(held, &hold);
+	AWAIT(rt_stats().uthreads_live == 2 && upcall_wake(ended) == -ESRCH, upcall_yield());
+	CHECK_INT(upcall_uthread_detach(ended), 0);
+	CHECK_INT(upcall_uthread_detach(ended), -ESRCH);
+	CHECK_INT(upcall_uthread_join(ended, NULL), -ESRCH);
+	rt_stop();
+	CHECK_INT(upcall_uthread_detach(u), -ENOTCONN);
+	CHECK_INT(upcall_wake(u), -ENOTCONN);
+	return 0;
+}
+
+static _Atomic(struct upcall_uthread *) laid_down;
+
+static void lay_down(struct upcall_uthread *self, void *arg)
+{
+	atomic_store(&laid_down, self);
+}
+
+static void *lies_down(void *arg)
+{
+	CHECK_INT(upcall_block(lay_down, NULL), 0);
+	return arg;
+}
+
+/* One wake for each block, and none for who waits for something else. */
+static int woken_wrongly(void)
+{
+	struct upcall_uthread *u, *j;
+
+	rt_start(1);
+	CHECK_INT(upcall_wake(upcall_uthread_self()), -EINVAL);
+	atomic_store(&hold, 1);
+	target = rt_make(held, &hold);
+	CHECK_INT(upcall_wake(target), -EINVAL);
+	atomic_store(&done, 0);
+	j = rt_make(joins_target, NULL);
+	AWAIT(atomic_load(&done), upcall_yield());
+	upcall_yield();
+	CHECK_INT(upcall_wake(j), -EINVAL);
+	u = rt_make(lies_down, &u);
+	AWAIT(atomic_load(&laid_down), upcall_yield());
+	CHECK_INT(upcall_wake(u), 0);
+	CHECK_INT(upcall_wake(u), -EINVAL);
+	CHECK(rt_join(u) == &u);
+	atomic_store(&hold, 0);
+	CHECK(rt_join(j) == &hold);
+	rt_stop();
+	return 0;
+}
+
 static const struct apart cases[] = {
+	CASE("handles of those that have ended", after_the_end),
+	CASE("wakes of those that do not wait for one", woken_wrongly),
 	CASE("before the start and after the end", before_and_after),
 	CASE("options that make no sense", bad_options),
 	CASE("start and stop twice", twice),
