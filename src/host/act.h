@@ -23,10 +23,11 @@
 
 /* Classes of call in which a uthread blocks: aux of UPABI_EV_BLOCKED, and rows of every table. */
 enum up_class {
-	UP_CLASS_ANNOUNCED = 0,	  /* through our wrappers: compare-and-swap on the way out */
-	UP_CLASS_FAULT = 1,	  /* outside any system call: a signal waits for its return */
-	UP_CLASS_UNINT = 2,	  /* uninterruptible inside a call: the same */
-	UP_CLASS_UNANNOUNCED = 3, /* interruptible, nobody told us: runs behind for a bounded time */
+	UP_CLASS_ANNOUNCED = 0, /* through our wrappers: compare-and-swap on the way out */
+	UP_CLASS_FAULT = 1,	/* outside any system call: a signal waits for its return */
+	UP_CLASS_UNINT = 2,	/* uninterruptible inside a call: the same */
+	UP_CLASS_UNANNOUNCED =
+		3, /* interruptible, nobody told us: runs behind for a bounded time */
 	UP_CLASS_NR = 4,
 };
 
@@ -55,8 +56,9 @@ struct up_act {
 	uint64_t stolen_cpu_ns;
 	uint32_t freeze; /* the core is taken even from vcore context */
 	uint32_t slice_due;
-	uint32_t turned_out; /* asleep in a call, and to give its activation up */
-	uint64_t late_run; /* keeper only: what it saw last */
+	uint32_t turned_out;  /* asleep in a call, and to give its activation up */
+	uint64_t late_run;    /* keeper only: what it saw last */
+	uint64_t late_cpu_ns; /* keeper: and its CPU time */
 
 	struct up_rseq_cs rseq_cs; /* home.c */
 
@@ -69,8 +71,8 @@ struct up_act {
 	int syscall_fd; /* /proc/self/task/<tid>/syscall, -1 where there is none */
 	int stat_fd;
 	uint32_t never_parked; /* stands in for the watcher's word where there is none: 0 */
-	uint32_t freezable; /* in vcore context, inside code that is not ours */
-	bool masked; /* asynchronous signals are blocked: the handler was left sideways */
+	uint32_t freezable;    /* in vcore context, inside code that is not ours */
+	bool masked;	       /* asynchronous signals are blocked: the handler was left sideways */
 	bool has_timer;
 	bool quit;
 	timer_t timer; /* of this thread's CPU time; its signal is the notification */
@@ -131,7 +133,7 @@ struct up_host {
 	bool use_slicer;
 	bool use_rseq;	     /* home.c: it leads home from system calls */
 	bool use_rseq_fault; /* ... and from page faults */
-	sigset_t act_mask; /* what an activation blocks in uthread context */
+	sigset_t act_mask;   /* what an activation blocks in uthread context */
 	uint64_t act_mask_raw;
 	/* The process's own CPU set, which its children are to have; written by the keeper. */
 	uint64_t affinity[UP_AFFINITY_WORDS];
@@ -148,7 +150,7 @@ struct up_host {
 	uint32_t living; /* futex: activations whose thread exists */
 	struct up_act *graves;	  /* activations that have ended; act.c */
 	struct up_act_stats gone; /* what they had counted */
-	int create_errno; /* why the last activation could not be made, 0 */
+	int create_errno;	  /* why the last activation could not be made, 0 */
 	uint64_t backstop_steals;
 };
 
@@ -193,7 +195,7 @@ int up_watch_start(uint32_t vcore);
 void up_watch_pin(uint32_t vcore, uint32_t pcore);
 void up_watch_quit(uint32_t vcore);
 void up_watch_stop(uint32_t vcore); /* after up_watch_quit() */
-void up_watch_arm(uint32_t vcore); /* vcore context */
+void up_watch_arm(uint32_t vcore);  /* vcore context */
 /* Looks whether the vcore's activation is blocked and replaces it if so.  here: the caller is the
  * vcore's watcher.  1 replaced, 0 not blocked, -EAGAIN blocked but nobody stands by. */
 int up_watch_look(uint32_t vcore, bool here);

@@ -123,8 +123,8 @@ void up_home_call(struct up_act *a, int class, bool unint)
 		/* It sleeps uninterruptibly: the signal waits at the way out, and breaks nothing. */
 		if (!UP_MUT(fault_signal_not_queued))
 			up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
-	} else if (a->has_timer && !up_host.use_slicer) {
-		if (up_host.slice_ns)
+	} else if (a->has_timer) {
+		if (up_host.slice_ns && !up_host.use_slicer)
 			its.it_interval = up_ns_timespec(up_host.slice_ns);
 		up_syscall4(SYS_timer_settime, (long)a->timer, 0, &its, 0);
 	}

@@ -26,10 +26,10 @@
 /* While others keep our cores busy, so that watchers do not get to run. */
 #define BUSY_NS	    UP_NSEC_PER_MSEC
 #define BUSY_FOR_NS (100 * UP_NSEC_PER_MSEC)
-#define REREAD_NS (250 * UP_NSEC_PER_MSEC)
+#define REREAD_NS   (250 * UP_NSEC_PER_MSEC)
 /* A take that vcore context has not answered by then is enforced there. */
 #define TAKE_PATIENCE_NS UP_NSEC_PER_MSEC
-#define REMOVE_GRACE_NS (2 * UP_NSEC_PER_MSEC)
+#define REMOVE_GRACE_NS	 (2 * UP_NSEC_PER_MSEC)
 /* Pooled activations that are kept, besides two a vcore. */
 #define POOL_SPARE 8
 /* And made ahead, besides one that stands by for each. */
@@ -44,7 +44,7 @@ static struct {
 	unsigned now_at;	   /* which of the two is the former */
 	uint64_t reread_ns;
 	uint64_t retry_ns;
-	bool over; /* the pool was too large when we looked last */
+	bool over;	  /* the pool was too large when we looked last */
 	uint64_t look_ns; /* when to look around next: not at each bell */
 	uint64_t busy_ns; /* until then cores are taken to be busy with others' work */
 } keeper = { .bell_fd = -1 };
@@ -92,6 +92,16 @@ static void backstop(uint32_t v, uint64_t now)
 	w->last_run = run;
 }
 
+/* Has a replaced activation used the CPU since we last came by?  Most sleep on, and the clock costs a
+ * tenth of a look. */
+static bool has_run(struct up_act *a, uint64_t run)
+{
+	uint64_t was = a->late_cpu_ns;
+
+	a->late_cpu_ns = up_host_cpu_ns(a->gs.tid);
+	return run == a->late_run && a->late_cpu_ns != was;
+}
+
 /* Replaced activations that nothing has called home since we last came by: no timer could be made,
  * or the look that led to the replacement was a moment old. */
 static void call_home_late(void)
@@ -105,8 +115,7 @@ static void call_home_late(void)
 		if (!a)
 			continue;
 		run = up_load_acquire(&a->gs.run);
-		if (run == a->late_run && up_run_state(run) == UP_RUN_STOLEN &&
-		    up_task_class(a) < 0)
+		if (up_run_state(run) == UP_RUN_STOLEN && has_run(a, run) && up_task_class(a) < 0)
 			up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
 		a->late_run = run;
 	}

@@ -4,8 +4,8 @@
  * than the tick; a timer on wall time is fine but breaks into sleeps with EINTR.  The slicer is
  * neither: a thread on the vcore's own core, which runs for a moment each slice and so knows that
  * the activation does not.  If it is not asleep it cannot fall asleep before the slicer leaves the
- * core either, so a signal sent now finds it on its way through user code.  The same look finds
- * replaced activations that have come back from an unannounced call.
+ * core either, so a signal sent now finds it on its way through user code.  It looks at one
+ * activation a slice, however many are blocked.
  *
  * It exists only where a slice below the tick was asked for, and sleeps while its vcore is idle.
  */
@@ -28,20 +28,6 @@ static void prod(struct up_act *a)
 	up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
 }
 
-/* Replaced activations of this core that run behind. */
-static void prod_stolen(uint32_t pcore)
-{
-	uint32_t i, nr = up_load_acquire(&up_host.nr_acts);
-	struct up_act *a;
-
-	for (i = 0; i < nr; i++) {
-		a = up_act_get(i);
-		if (a && a->pcore == pcore &&
-		    up_run_state(up_load_acquire(&a->gs.run)) == UP_RUN_STOLEN)
-			prod(a);
-	}
-}
-
 static bool slice(struct up_watch *w)
 {
 	struct up_act *a = up_load_acquire(&w->act);
@@ -51,8 +37,6 @@ static bool slice(struct up_watch *w)
 	if (up_run_state(up_load_acquire(&a->gs.run)) == UP_RUN_UTHREAD &&
 	    !up_load_relaxed(&a->gs.call))
 		prod(a);
-	if (up_load_relaxed(&up_host.port->info->blocked))
-		prod_stolen(w->pcore);
 	return true;
 }
 
