@@ -97,6 +97,24 @@ static void test_a_number_in_a_register_is_found(void **state)
 	assert_int_equal(up_frame_restart_syscall(&uc), -1);
 }
 
+/* mov $0x17, %eax; mov %rbp, %r8; syscall: what was moved last is an argument */
+static void test_an_argument_is_not_taken_for_it(void **state)
+{
+	static const unsigned char to_r8[] = { 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90,
+					       0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90,
+					       0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0xb8, 0x17,
+					       0x00, 0x00, 0x00, 0x49, 0x89, 0xe8, 0x0f, 0x05 };
+	uintptr_t back = (uintptr_t)to_r8 + sizeof(to_r8);
+	ucontext_t uc = { 0 };
+
+	up_frame_set_pc(&uc, back);
+	uc.uc_mcontext.gregs[REG_RAX] = -EINTR;
+	uc.uc_mcontext.gregs[REG_RCX] = (greg_t)back;
+	uc.uc_mcontext.gregs[REG_RBP] = 0; /* no time-out; also the number of read() */
+	assert_int_equal(up_frame_restart_syscall(&uc), 1);
+	assert_int_equal(uc.uc_mcontext.gregs[REG_RAX], 0x17);
+}
+
 static volatile int mended;
 
 static void mend(int sig, siginfo_t *si, void *uc)
@@ -141,6 +159,7 @@ int main(void)
 		cmocka_unit_test(test_a_call_cut_short_is_put_back),
 		cmocka_unit_test(test_it_is_put_back_on_its_way_home_too),
 		cmocka_unit_test(test_a_number_in_a_register_is_found),
+		cmocka_unit_test(test_an_argument_is_not_taken_for_it),
 		cmocka_unit_test(test_a_call_of_syscall_is_put_back),
 		cmocka_unit_test(test_what_was_not_cut_short_is_left_alone),
 	};

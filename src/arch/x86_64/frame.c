@@ -126,10 +126,12 @@ static int number_copied(const ucontext_t *uc, const unsigned char *at)
 {
 	static const int kept[16] = { [3] = REG_RBX,  [5] = REG_RBP,  [12] = REG_R12,
 				      [13] = REG_R13, [14] = REG_R14, [15] = REG_R15 };
-	unsigned reg = (at[1] >> 3 & 7) | (at[-1] == 0x4c || at[-1] == 0x44 ? 8 : 0);
+	unsigned rex = (at[-1] & 0xf0) == 0x40 ? at[-1] : 0;
+	unsigned reg = (at[1] >> 3 & 7) | (rex & 4) << 1;
 	greg_t nr;
 
-	if (at[0] != 0x89 || (at[1] & 0xc7) != 0xc0 || !kept[reg])
+	/* With the last bit of the prefix set it is a move to %r8: the fifth argument. */
+	if (at[0] != 0x89 || (at[1] & 0xc7) != 0xc0 || (rex & 1) || !kept[reg])
 		return -1;
 	nr = uc->uc_mcontext.gregs[kept[reg]];
 	return nr >= 0 && nr < NR_MAX ? (int)nr : -1;
