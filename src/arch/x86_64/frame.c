@@ -113,12 +113,14 @@ size_t up_frame_max_size(void)
 
 #define NR_MAX 0x200
 
-/* mov $nr, %eax */
-static int number_moved(const unsigned char *at)
+/* mov $nr, %eax; or xor %eax, %eax, for read(). */
+static int number_moved(const unsigned char *at, int room)
 {
-	int nr = at[1] | at[2] << 8;
+	int nr = room >= 5 ? at[1] | at[2] << 8 : NR_MAX;
 
-	return at[0] == 0xb8 && !at[3] && !at[4] && nr < NR_MAX ? nr : -1;
+	if (at[0] == 0x31 && at[1] == 0xc0 && (at[-1] & 0xf1) != 0x41)
+		return 0;
+	return at[0] == 0xb8 && nr < NR_MAX && !at[3] && !at[4] ? nr : -1;
 }
 
 /* mov %reg, %rax or %eax, where the call leaves the register alone: it still holds the number. */
@@ -146,7 +148,7 @@ static int syscall_nr_before(const ucontext_t *uc, const unsigned char *insn)
 	if ((uintptr_t)insn + 2 == (uintptr_t)up_arch_syscall_back && !UP_MUT(syscall_number_lost))
 		return *(const int *)(up_frame_sp(uc) - 8);
 	for (back = 2; back <= 24; back++) {
-		nr = back >= 5 ? number_moved(insn - back) : -1;
+		nr = number_moved(insn - back, back);
 		if (nr < 0)
 			nr = number_copied(uc, insn - back);
 		if (nr >= 0)
