@@ -111,7 +111,9 @@ size_t up_frame_max_size(void)
 	return (sz ? sz : 4096) + 128 + 64;
 }
 
-#define NR_MAX 0x200
+#define NR_MAX	 0x200
+#define NOT_HERE -1 /* no instruction that writes rax */
+#define NOT_TOLD -2 /* one that does, with what cannot be told */
 
 /* mov $nr, %eax; or xor %eax, %eax, for read(). */
 static int number_moved(const unsigned char *at, int room)
@@ -120,7 +122,7 @@ static int number_moved(const unsigned char *at, int room)
 
 	if (at[0] == 0x31 && at[1] == 0xc0 && (at[-1] & 0xf1) != 0x41)
 		return 0;
-	return at[0] == 0xb8 && nr < NR_MAX && !at[3] && !at[4] ? nr : -1;
+	return at[0] == 0xb8 && nr < NR_MAX && !at[3] && !at[4] ? nr : NOT_HERE;
 }
 
 /* mov %reg, %rax or %eax, where the call leaves the register alone: it still holds the number. */
@@ -133,28 +135,28 @@ static int number_copied(const ucontext_t *uc, const unsigned char *at)
 	greg_t nr;
 
 	/* With the last bit of the prefix set it is a move to %r8: the fifth argument. */
-	if (at[0] != 0x89 || (at[1] & 0xc7) != 0xc0 || (rex & 1) || !kept[reg])
-		return -1;
+	if (at[0] != 0x89 || (at[1] & 0xc7) != 0xc0 || (rex & 1))
+		return NOT_HERE;
+	if (!kept[reg])
+		return NOT_TOLD; /* it may have been given an argument since */
 	nr = uc->uc_mcontext.gregs[kept[reg]];
-	return nr >= 0 && nr < NR_MAX ? (int)nr : -1;
+	return nr >= 0 && nr < NR_MAX ? (int)nr : NOT_TOLD;
 }
 
 /* What stands in rax before `syscall`.  Moves of arguments may stand in between: a few bytes are
  * searched, nearest first. */
 static int syscall_nr_before(const ucontext_t *uc, const unsigned char *insn)
 {
-	int back, nr;
+	int back, nr = NOT_HERE;
 
 	if ((uintptr_t)insn + 2 == (uintptr_t)up_arch_syscall_back && !UP_MUT(syscall_number_lost))
 		return *(const int *)(up_frame_sp(uc) - 8);
-	for (back = 2; back <= 24; back++) {
+	for (back = 2; back <= 24 && nr == NOT_HERE; back++) {
 		nr = number_moved(insn - back, back);
-		if (nr < 0)
+		if (nr == NOT_HERE)
 			nr = number_copied(uc, insn - back);
-		if (nr >= 0)
-			return nr;
 	}
-	return -1;
+	return nr;
 }
 
 int up_frame_restart_syscall(ucontext_t *uc)
