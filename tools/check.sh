@@ -7,7 +7,7 @@ build=${BUILD:-build}
 sets="--setup quick"
 log=testlog-quick
 if [ "${1:-}" = --soak ]; then
-    sets="--setup soak --suite soak"
+    sets="--setup soak --suite soak --suite emulate"
     log=testlog-soak
 fi
 rm -f "$build/check-summary.txt" "$build/meson-logs/$log.json"
