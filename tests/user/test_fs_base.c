@@ -52,7 +52,9 @@ static void *lives(void *arg)
 	pthread_t self = pthread_self();
 	unsigned i;
 
-	for (i = 0; i < 50; i++) {
+	/* On a busy machine a short nap may be over before anybody has seen it. */
+	for (i = 0; i < 50 || !atomic_load(&at_home); i++) {
+		ts.tv_nsec = i < 50 ? 50000 : 5000000;
 		CHECK_INT(nanosleep(&ts, NULL), 0);
 		CHECK_INT(upcall_block(wake, NULL), 0);
 		CHECK_INT(upcall_notify(number, -1, i, 0), 0);
@@ -99,8 +101,7 @@ static int life(bool by_instruction)
 	rt_stop();
 	dprintf(2, "%u home, %u events, %u blocks, %u faults, %u wrong\n", at_home, in_event,
 		in_block, in_fault, wrong);
-	CHECK(at_home && in_event && in_fault);
-	CHECK_INT(in_block, 200);
+	CHECK(at_home && in_event && in_fault && in_block >= 200);
 	CHECK_INT(wrong, 0);
 	return 0;
 }
