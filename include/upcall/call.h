@@ -20,20 +20,45 @@ extern "C" {
 #endif
 #pragma GCC visibility push(default)
 
-/* Any system call by number; returns what Linux returns: a value, or -errno.  Context: any; may
- * block.  See syscall(2). */
+/*
+ * Any system call by its number, made once: a value, or -errno where syscall(2) has -1 and errno.
+ * Context: any but vcore; may block.  Errors: those of the call, -EINTR too; -ENOSYS no such number.
+ */
 long upcall_syscall(long nr, long a, long b, long c, long d, long e, long f);
 
-/* As the POSIX functions of that name, but for the result: -errno instead of -1. */
+/* Up to sz bytes into buf, the caller's: their number, 0 at the end, as read(2).  Context: any but
+ * vcore; may block.  Errors: as read(2), negative; -EINTR outside of uthreads only. */
 ssize_t upcall_read(int fd, void *buf, size_t sz);
+
+/* Up to sz bytes from buf: their number, as write(2).  Context: any but vcore; may block.  Errors: as
+ * write(2), negative; -EINTR outside of uthreads only. */
 ssize_t upcall_write(int fd, const void *buf, size_t sz);
+
+/* Up to sz bytes from a socket into buf: their number, 0 at the end, as recv(2).  Context: any but
+ * vcore; may block.  Errors: as recv(2), negative; -EINTR outside of uthreads only. */
 ssize_t upcall_recv(int fd, void *buf, size_t sz, int flags);
+
+/* Up to sz bytes from buf to a socket: their number, as send(2).  Context: any but vcore; may block.
+ * Errors: as send(2), negative; -EINTR outside of uthreads only. */
 ssize_t upcall_send(int fd, const void *buf, size_t sz, int flags);
+
+/* The next connection: a descriptor, which the caller closes, as accept4(2).  addr and addr_sz may be
+ * NULL.  Context: any but vcore; may block.  Errors: as accept4(2), negative; -EINTR outside of
+ * uthreads only. */
 int upcall_accept4(int fd, struct sockaddr *addr, socklen_t *addr_sz, int flags);
+
+/* Connects a socket to addr, addr_sz bytes: 0, as connect(2), once it is connected where fd blocks.
+ * Context: any but vcore; may block.  Errors: as connect(2), negative; -EINTR outside of uthreads
+ * only. */
 int upcall_connect(int fd, const struct sockaddr *addr, socklen_t addr_sz);
-/* timeout_ns -1: for ever. */
+
+/* Until one of fds is ready or timeout_ns nanoseconds have passed, negative: for ever.  How many are
+ * ready, 0 none, as poll(2).  Context: any but vcore; may block.  Errors: as poll(2), negative; -EINTR
+ * outside of uthreads only. */
 int upcall_poll(struct pollfd *fds, nfds_t nr, int64_t timeout_ns);
-/* The whole time, whatever comes between. */
+
+/* Sleeps for ns nanoseconds of CLOCK_MONOTONIC, the whole time, whatever comes between: 0.  Context:
+ * any but vcore; may block.  Errors: none. */
 int upcall_sleep_ns(uint64_t ns);
 
 #pragma GCC visibility pop

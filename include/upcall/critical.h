@@ -16,13 +16,19 @@ extern "C" {
 #endif
 #pragma GCC visibility push(default)
 
-/* Context: uthread (elsewhere they do nothing, like a leave without an enter).  A core that is to go
- * waits for the end of the section, for about a millisecond; then it is taken, and the holder goes on
- * before anybody else on the next that there is.  A yield or a block in between ends all sections. */
+/* Begins a section, or one within it.  A core that is to go waits for the end of the section, for about
+ * a millisecond; then it is taken, and the holder goes on before anybody else on the next that there
+ * is.  A yield or a block in between ends all sections.  Context: any; elsewhere than on a uthread it
+ * does nothing; does not block.  Errors: none. */
 void upcall_critical_enter(void);
+
+/* Ends the innermost section; the end of the outermost gives way to who was to run meanwhile.  Without
+ * an enter it does nothing.  Context: any; elsewhere than on a uthread it does nothing; does not block
+ * but for giving way.  Errors: none. */
 void upcall_critical_leave(void);
 
-/* The way out of the second copies; not to be called. */
+/* The way out of the second copies.  Context: none, it is not to be called; does not block.  Errors:
+ * none. */
 void upcall_critical_way_out(void);
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -62,7 +68,9 @@ extern const struct upcall_cs_range __start_upcall_cs[] __attribute__((weak, vis
 extern const struct upcall_cs_range __stop_upcall_cs[] __attribute__((weak, visibility("hidden")));
 #define UPCALL_CS_TABLE __start_upcall_cs, __stop_upcall_cs
 
-/* Context: any; may block.  The table must stay.  -EINVAL a range that is none, -ENOSPC. */
+/* Makes the ranges in [from, to) known; the table stays the caller's, and must stay loaded.  Context:
+ * any but vcore; may block.  Errors: -EINVAL from is NULL or behind to, or a range is none; -ENOSPC 64
+ * tables have been registered. */
 int upcall_critical_register(const struct upcall_cs_range *from, const struct upcall_cs_range *to);
 #endif
 

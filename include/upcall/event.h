@@ -36,18 +36,22 @@ struct upcall_event {
 
 typedef void (*upcall_event_fn)(unsigned vcore, const struct upcall_event *ev, void *arg);
 
-/* A number of the caller's own.  Context: any once started.  -ENOSPC none left, -ENOTCONN. */
+/* A number of the caller's own, which is not given back before the stop.  Context: any once started;
+ * does not block.  Errors: -EINVAL ret_nr is NULL, -ENOSPC none left, -ENOTCONN not started. */
 int upcall_event_alloc(unsigned *ret_nr);
 
 /* fn is called, in vcore context, for each event of that number; NULL takes it off again.  Several
- * events may come as one (time_ns 0).  Context: any once started.  -EINVAL, -ENOTCONN. */
+ * events may come as one (time_ns 0), and one more after fn was taken off: arg stays until the stop.
+ * Context: any once started; does not block.  Errors: -EINVAL no such number, -ENOTCONN not started. */
 int upcall_event_handle(unsigned nr, upcall_event_fn fn, void *arg);
 
 /* Where events of a number go: a vcore, or -1 for whichever is best, and whether it is interrupted
- * for them.  Context: any once started.  -EINVAL, -ENOTCONN. */
+ * for them.  Context: any once started; does not block.  Errors: -EINVAL no such number or vcore,
+ * -ENOTCONN not started. */
 int upcall_event_route(unsigned nr, int vcore, int interrupt);
 
-/* Posts one.  vcore -1: as routed.  Context: any once started.  -EINVAL, -ENOTCONN. */
+/* Posts one, with two words that reach the handler as they are.  vcore -1: as routed.  Context: any
+ * once started; does not block.  Errors: -EINVAL no such number or vcore, -ENOTCONN not started. */
 int upcall_notify(unsigned nr, int vcore, uint64_t val, uint64_t aux);
 
 #pragma GCC visibility pop

@@ -31,16 +31,19 @@ struct upcall_opts {
 
 /*
  * Makes the process many-core: the caller becomes uthread 0 and goes on as one, on its own stack.
- * To be called on the process's first thread.  Context: any; may block.  -EINVAL bad options,
- * -EALREADY, -EPERM not the first thread, -EAGAIN not even one kernel thread could be made,
- * -ENOMEM, -ENOSYS where the kernel lacks something that cannot be done without.
+ * To be called on the process's first thread.  opts may be NULL; it is not looked at afterwards, but
+ * what opts->sched does must stay loaded.  Context: any; may block.  Errors: -EINVAL bad options,
+ * -EALREADY, -EPERM not the first thread, -EAGAIN not even one kernel thread could be made, -ENOMEM,
+ * -EMFILE or -ENFILE no descriptor left, -ENOSYS where the kernel lacks something that cannot be done
+ * without.  It leaves nothing behind then.
  */
 int upcall_start(const struct upcall_opts *opts);
 
 /*
  * Ends it: cores go back, kernel threads of ours end, and the caller goes on as the plain first
- * thread that it once was.  Context: uthread 0.  -EBUSY other uthreads live, -EPERM not uthread 0,
- * -ENOTCONN not started.
+ * thread that it once was.  All that the library allocated is freed, scheduler's words included.
+ * Context: uthread 0; may block.  Errors: -EBUSY other uthreads live, -EPERM not uthread 0, -ENOTCONN
+ * not started.
  */
 int upcall_stop(void);
 
@@ -50,22 +53,31 @@ int upcall_stop(void);
  * goes on alone, without a core of its own and under its old number, and uthreads of the others have
  * been handed to its scheduler: they take turns there, and a call that blocks blocks them all.  A
  * later request, by whichever uthread, makes the process many-core again and keeps the number.
- * Context: uthread.  -EINVAL min > wanted or more than upcall_max_vcores(), -EPERM not on a uthread,
- * -ENOTCONN.
+ * Context: uthread; may block, from many-core to single-core and back.  Errors: -EINVAL min > wanted or
+ * more than upcall_max_vcores(), -EPERM not on a uthread, -ENOTCONN not started.
  */
 int upcall_request(unsigned wanted, unsigned min);
 
-/* Online now; 0 in a single-core process.  Context: any. */
+/* How many vcores are online now; 0 in a single-core process.  Context: any; does not block.  Errors:
+ * none, 0 before the start. */
 unsigned upcall_nr_vcores(void);
+
+/* How many there can be: vcore numbers are below it.  Context: any; does not block.  Errors: none, 0
+ * before the start. */
 unsigned upcall_max_vcores(void);
-/* The vcore that the caller is on (true when it was asked), or -1 outside of any. */
+
+/* The vcore that the caller was on when it asked, or -1 outside of any.  Context: any; does not block.
+ * Errors: none. */
 int upcall_vcore_id(void);
-/* The CPU that Linux calls it by, or -1. */
+
+/* The CPU, as Linux numbers it, that a vcore is on.  Context: any; does not block.  Errors: -1 it is
+ * offline, there is no such vcore, or not started. */
 int upcall_vcore_cpu(unsigned vcore);
 
 /* Ask that a vcore's core be taken in `grace_ns`, as a machine that shrinks would: for tests and
- * for policies of one's own.  vcore -1: all of them.  Context: uthread.  -EINVAL, -ESRCH it is not online,
- * -EPERM not on a uthread, -ENOTCONN. */
+ * for policies of one's own.  vcore -1: all of them.  Context: uthread; does not block, but may lose its
+ * own core.  Errors: -EINVAL no such vcore, -ESRCH it is not online, -EPERM not on a uthread, -ENOTCONN
+ * not started. */
 int upcall_preempt(int vcore, uint64_t grace_ns);
 
 struct upcall_stats {
@@ -94,7 +106,8 @@ struct upcall_stats {
 	unsigned unguarded_stacks; /* stacks without a guard page: the kernel refused one */
 };
 
-/* Context: any.  -EINVAL size, -ENOTCONN. */
+/* What has happened since the start.  Context: any; does not block.  Errors: -EINVAL NULL or its size,
+ * -ENOTCONN not started. */
 int upcall_get_stats(struct upcall_stats *ret_stats);
 
 struct upcall_vcore_stats {
@@ -108,11 +121,13 @@ struct upcall_vcore_stats {
 	uint64_t events;     /* dealt with here */
 };
 
-/* What one vcore has done.  Context: any.  -EINVAL size or no such vcore, -ENOTCONN. */
+/* What one vcore has done.  Context: any; does not block.  Errors: -EINVAL NULL, its size, or no such
+ * vcore, -ENOTCONN not started. */
 int upcall_get_vcore_stats(unsigned vcore, struct upcall_vcore_stats *ret_stats);
 
 /* Writes what every uthread is doing to a descriptor.  Context: any, signal handlers included;
- * what runs meanwhile is shown as it was.  -EBADF and what write(2) gives, -ENOTCONN. */
+ * what runs meanwhile is shown as it was.  It takes no lock; may block as write(2) may.  Errors: -EBADF
+ * and what write(2) gives, -ENOTCONN not started. */
 int upcall_dump(int fd);
 
 #pragma GCC visibility pop

@@ -42,8 +42,9 @@ struct upcall_sched_ops {
 	void (*blocked)(struct upcall_uthread *u, unsigned vcore, unsigned class_of_call);
 };
 
-/* A scheduler's own words in every uthread, for links and marks: zero in a new one. */
 #define UPCALL_SCHED_WORDS 4
+/* A scheduler's own UPCALL_SCHED_WORDS words in a uthread, for links and marks: zero in a new one, gone
+ * with it, not to be freed.  Context: any; does not block.  Errors: none, NULL for NULL. */
 void **upcall_sched_words(struct upcall_uthread *u);
 
 /* First in, first out on each vcore; idle vcores steal. */

@@ -10,6 +10,9 @@
  *   uthread  on a uthread's stack
  *   vcore    in an operation of a second-level scheduler or in an event handler: on the vcore's
  *            transition stack, notifications disabled; nothing there may block
+ *
+ * and whether it may block: sleep in Linux, or take the caller off its vcore. What does not block waits
+ * at most for a lock of the library's, which is held for microseconds.
  */
 #ifndef UPCALL_UPCALL_H
 #define UPCALL_UPCALL_H

@@ -26,23 +26,26 @@ struct upcall_uthread_attr {
 
 /*
  * A new uthread that calls fn(arg).  attr may be NULL.  *ret_u stays valid until the uthread has
- * been joined, or, detached, until it ends.  One that is used after that is refused with -ESRCH, as
- * long as no other uthread has been made in its place and the process has not stopped in between.  Context: any once started but vcore.  -EINVAL, -ENOMEM,
+ * been joined, or, detached, until it ends; ret_u may be NULL for a detached one.  One that is used
+ * after that is refused with -ESRCH, as long as no other uthread has been made in its place and the
+ * process has not stopped in between.  Context: any once started but vcore; may block, for memory.
+ * Errors: -EINVAL fn is NULL, an attribute makes no sense, or no ret_u for one to be joined; -ENOMEM,
  * -EPERM in vcore context, -ENOTCONN not started.
  */
 int upcall_uthread_create(struct upcall_uthread **ret_u, const struct upcall_uthread_attr *attr,
 			  void *(*fn)(void *), void *arg);
 
-/* Waits for its end and frees it.  ret_value may be NULL.  One joiner each.  Context: uthread;
- * takes the caller off the vcore.  -EINVAL NULL, detached or being joined already, -ESRCH joined
- * before, -EDEADLK oneself, -EPERM not on a uthread, or not started. */
+/* Waits for its end and frees it.  ret_value may be NULL.  One joiner each.  Context: uthread; may
+ * block.  Errors: -EINVAL NULL, detached or being joined already, -ESRCH joined before, -EDEADLK
+ * oneself, -EPERM not on a uthread, or not started. */
 int upcall_uthread_join(struct upcall_uthread *u, void **ret_value);
 
-/* It frees itself at its end.  Context: any.  -EINVAL NULL, detached or being joined, -ESRCH joined
- * before or detached and ended, -ENOTCONN not started. */
+/* It frees itself at its end.  Context: any; does not block.  Errors: -EINVAL NULL, detached or being
+ * joined, -ESRCH joined before or detached and ended, -ENOTCONN not started. */
 int upcall_uthread_detach(struct upcall_uthread *u);
 
-/* Ends the caller.  Context: uthread; elsewhere it ends the process, by SIGILL. */
+/* Ends the caller, with a value for who joins it.  Context: uthread; elsewhere it ends the process, by
+ * SIGILL; does not block.  Errors: none, it does not return. */
 #ifdef __cplusplus
 [[noreturn]]
 #else
@@ -50,25 +53,30 @@ __attribute__((noreturn))
 #endif
 void upcall_uthread_exit(void *value);
 
-/* The caller, or NULL where it is no uthread.  Context: any. */
+/* The caller, or NULL where it is no uthread.  Context: any; does not block.  Errors: none. */
 struct upcall_uthread *upcall_uthread_self(void);
-uint64_t upcall_uthread_id(const struct upcall_uthread *u); /* 0 for NULL */
 
-/* Lets others run first.  Context: uthread.  -EPERM elsewhere. */
+/* A number that no other uthread has had since the start; uthread 0 has 0.  Context: any; does not
+ * block.  Errors: none, 0 for NULL. */
+uint64_t upcall_uthread_id(const struct upcall_uthread *u);
+
+/* Lets others run first.  Context: uthread; may block, until its turn.  Errors: -EPERM elsewhere. */
 int upcall_yield(void);
 
 /*
- * The two halves of every wait.  upcall_block() takes the caller off its vcore, then calls
- * fn(caller, arg) in vcore context, where the caller is off its stack and may be woken by anyone
- * whom fn lets know of it.  upcall_wake() makes it ready again; exactly one wake for each block.
- * Context: uthread / any once started.  A wake does not block.  upcall_block(): -EINVAL fn is NULL,
- * -EPERM not on a uthread.  upcall_wake(): -EINVAL NULL, or it is not in upcall_block() or was woken
- * already, -ESRCH it has ended, -ENOTCONN not started.
+ * The first half of every wait: takes the caller off its vcore, then calls fn(caller, arg) in vcore
+ * context, where the caller is off its stack and may be woken by anyone whom fn lets know of it.
+ * Context: uthread; may block.  Errors: -EPERM elsewhere, -EINVAL fn is NULL.
  */
 int upcall_block(void (*fn)(struct upcall_uthread *self, void *arg), void *arg);
+
+/* The second: makes it ready again; exactly one wake for each block.  Context: any once started, vcore
+ * included; does not block.  Errors: -EINVAL NULL, or it is not in upcall_block() or was woken already,
+ * -ESRCH it has ended, -ENOTCONN not started. */
 int upcall_wake(struct upcall_uthread *u);
 
-/* The smallest stack that a uthread can be given: room for a signal frame of this CPU included. */
+/* The smallest stack, in bytes, that a uthread can be given: room for a signal frame of this CPU
+ * included.  Context: any; does not block.  Errors: none. */
 size_t upcall_min_stack(void);
 
 #pragma GCC visibility pop

@@ -444,7 +444,7 @@ static void *act_main(void *arg)
 	a->gs.tid = (uint32_t)up_syscall0(SYS_gettid);
 	a->gs.self = &a->gs;
 	a->own_fs = up_arch_get_fs();
-	a->gs.fs = up_arch_fsgsbase ? a->own_fs : 0;
+	a->gs.fs = a->own_fs;
 	up_arch_set_gs((uintptr_t)a);
 	up_task_slice(UP_SLICE_ACT);
 	pthread_setname_np(pthread_self(), "upcall-act");

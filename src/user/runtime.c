@@ -117,7 +117,7 @@ static int make_receiver(void)
 		r = up_tls_create(receiver.stack.lo, receiver.stack.sz, RECEIVER_TID, &receiver.fs);
 	receiver.gs.self = &receiver.gs;
 	receiver.gs.vc_stack = (char *)receiver.stack.lo + receiver.stack.sz - 128;
-	receiver.gs.fs = up_arch_fsgsbase ? (receiver.fs ? receiver.fs : up_arch_get_fs()) : 0;
+	receiver.gs.fs = receiver.fs ? receiver.fs : up_arch_get_fs();
 	return r;
 }
 
@@ -149,8 +149,6 @@ static void receive(void *arg)
 	uint64_t call_arg[5] = { 0 };
 	uint32_t slot;
 
-	if (!up_arch_fsgsbase && receiver.fs)
-		up_arch_set_fs(receiver.fs);
 	up_arch_set_gs(0);
 	up_store_release(&port->vc[0].uthread_ctx, (uint64_t)(uintptr_t)up_rt.main);
 	up_store_relaxed(&port->data->res[UPABI_RES_CORES].wanted, receiver.wanted);
@@ -160,9 +158,7 @@ static void receive(void *arg)
 	/* acquire: pairs with go_home()'s release: uthread 0's context is saved */
 	up_libc_receive(&receiver.home);
 	receiver.gs.own_sp = up_rt.main->sp;
-	receiver.gs.fs = up_arch_fsgsbase ? up_rt.main->fs : 0;
-	if (!up_arch_fsgsbase)
-		up_arch_set_fs(up_rt.main->fs);
+	receiver.gs.fs = up_rt.main->fs;
 	up_arch_set_gs((uintptr_t)&receiver.gs);
 	up_arch_to_own(0);
 }

@@ -109,11 +109,8 @@ void up_go_home(struct up_uthread *u)
 static void parked(void *arg)
 {
 	struct up_uthread *u = arg;
-	struct up_act *a;
+	struct up_act *a = up_act_self_vc();
 
-	if (!up_arch_fsgsbase)
-		up_arch_set_fs(up_act_self_vc()->own_fs);
-	a = up_act_self_vc();
 	up_store_relaxed(a->gs.disabled, 1);
 	a->gs.uthread = NULL;
 	u->kind = UP_CTX_COOP;

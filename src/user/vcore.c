@@ -322,8 +322,6 @@ void up_vcore_entry(void *arg)
 	struct up_act *a = arg;
 	struct up_vcore *vc = vcore_of(a);
 
-	if (!up_arch_fsgsbase)
-		up_arch_set_fs(a->own_fs);
 	vc->act = a;
 	up_slicer_arm(vc->id);
 	if (!a->gs.uthread) {
@@ -341,8 +339,6 @@ void up_vcore_again(void)
 	struct up_act *a = up_act_self_vc();
 	struct up_uthread *u = a->gs.uthread;
 
-	if (!up_arch_fsgsbase)
-		up_arch_set_fs(a->own_fs);
 	if (u->kind == UP_CTX_FRAME)
 		a->masked = vcore_of(a)->was_masked;
 	loop(a);

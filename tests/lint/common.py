@@ -15,10 +15,11 @@ SKIPPED_DIRS = re.compile(r"^(build.*|\.git|__pycache__|\.cache)$")
 class Tree:
     """A checkout, and what the build made of it (None where a lint does not need it)."""
 
-    def __init__(self, root, lib=None, kern=None):
+    def __init__(self, root, lib=None, kern=None, build=None):
         self.root = os.path.abspath(root)
         self.lib = lib
         self.kern = kern
+        self.build = build
         self.tracked = tracked_files(self.root)
 
     def path(self, *parts):

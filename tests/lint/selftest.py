@@ -7,10 +7,12 @@ import subprocess
 import sys
 import tempfile
 
+import contract
 import functions
 import headers
 import layers
 import man
+import named
 import symbols
 import words
 from common import Tree, report
@@ -19,7 +21,8 @@ HEAD = "/* SPDX-License-Identifier: MIT */\n/* What it promises. */\n"
 
 GOOD = {
     "include/upcall/a.h": HEAD + "#ifndef A_H\n#define A_H\n#ifdef __cplusplus\nextern \"C\" {\n"
-                          "#endif\nint upcall_a(void);\n#ifdef __cplusplus\n}\n#endif\n#endif\n",
+                          "#endif\n/* It is. Context: any; does not block. Errors: none. */\n"
+                          "int upcall_a(void);\n#ifdef __cplusplus\n}\n#endif\n#endif\n",
     "include/upcall/version.h": HEAD + "#ifndef V_H\n#define V_H\n#define UPCALL_VERSION_MAJOR 1\n"
                                 "#define UPCALL_VERSION_MINOR 2\n#endif\n",
     "meson.build": "project('x',\n    version: '1.2')\n",
@@ -33,6 +36,13 @@ GOOD = {
                     "int upcall_a(void)\n{\n\treturn 0;\n}\n",
     "src/kern/k.h": HEAD + "#ifndef K_H\n#define K_H\n#include <stddef.h>\n#endif\n",
     "docs/man/a.3.scd": "# NAME\n\n*upcall\\_a*\n",
+    "docs/meson.build": "pages = {'a': ['upcall_a']}\n",
+    "docs/pitfalls.md": "| a | test |\n|---|---|\n| b | `t-a` some_case, `t`, `m.pml`, mutants `x_y` |\n",
+    "docs/races.md": "\n",
+    "tests/m.pml": "\n",
+    "tests/t.c": HEAD + "int some_case;\n",
+    "tests/mutants/mutants.txt": "x_y | f | w | t-a\n",
+    "build/meson-info/intro-tests.json": '[{"name": "t-a"}]',
 }
 
 LONG = "int f(void)\n{\n" + "\tg();\n" * 70 + "}\n"
@@ -79,6 +89,20 @@ BAD = [
      {"src/libupcall.map": "V {\n\tupcall_a;\n\tread;\n};\n"}, "read is not upcall_"),
     ("no map", symbols, {"src/libupcall.map": None}, "no src/libupcall.map"),
     ("a function without a page", man, {"docs/man/a.3.scd": None}, "no page"),
+    ("a function not found by its name", man, {"docs/meson.build": "pages = {}\n"}, "in no list"),
+    ("a prototype without a comment", contract,
+     {"include/upcall/a.h": HEAD + "\nint upcall_a(void);\n"}, "its errors"),
+    ("a prototype that does not say whether it blocks", contract,
+     {"include/upcall/a.h": HEAD + "/* Context: any. Errors: none. */\nint upcall_a(void);\n"},
+     "may block"),
+    ("two prototypes under one comment", contract,
+     {"include/upcall/a.h": HEAD + "/* Context: any; may block. Errors: none. */\n"
+      "int upcall_a(void);\nint upcall_b(void);\n"}, "upcall_b"),
+    ("a test that is none", named, {"docs/races.md": "| b | `t-b` |\n"}, "no test t-b"),
+    ("a case that is none", named, {"docs/races.md": "| b | `t-a` no_case |\n"}, "case no_case"),
+    ("a model that is none", named, {"docs/races.md": "| b | `n.pml` |\n"}, "model n.pml"),
+    ("a mutant that is none", named, {"docs/races.md": "| b | mutant `z_z` |\n"}, "mutant z_z"),
+    ("no page of pitfalls", named, {"docs/pitfalls.md": None}, "is not there"),
     ("a long function", functions, {"src/user/u.c": HEAD + LONG}, "f has 72 lines"),
     ("a long function after a reason for another", functions,
      {"src/user/u.c": HEAD + "/* long because: a table. */\nint h(void)\n{\n}\n\n" + LONG},
@@ -130,7 +154,7 @@ def problems_of(lint, changes, **built):
     with tempfile.TemporaryDirectory() as where:
         make(where, GOOD)
         make(where, changes)
-        found = lint.points(Tree(where, **built))
+        found = lint.points(Tree(where, build=os.path.join(where, "build"), **built))
         return [p for point in found for p in point[1] or []]
 
 
@@ -172,7 +196,7 @@ def about_libraries():
 
 def main():
     found = [(f"good tree passes: {lint.__name__}", problems_of(lint, {}))
-             for lint in (layers, headers, symbols, man, functions, words)]
+             for lint in (layers, headers, symbols, man, contract, named, functions, words)]
     found += [(f"passes: {what}", problems_of(lint, changes)) for what, lint, changes in FINE]
     found += [(f"fails: {what}", must_complain(lint, changes, about))
               for what, lint, changes, about in BAD]

@@ -312,6 +312,46 @@ static int idle_goes_and_comes(void)
 	return 0;
 }
 
+/* Linux may have moved what we pinned.  Where the vcore itself changed its core meanwhile, nothing is
+ * said: a handler that was frozen goes on elsewhere. */
+static atomic_uint looks, strays;
+
+static void where_am_i(unsigned vcore, const struct upcall_event *ev, void *arg)
+{
+	int before = upcall_vcore_cpu(vcore), cpu = sched_getcpu(), after = upcall_vcore_cpu(vcore);
+
+	if (before != after || before < 0)
+		return;
+	atomic_fetch_add(&looks, 1);
+	atomic_fetch_add(&strays, cpu != before);
+}
+
+static int on_the_core_granted(void)
+{
+	struct upcall_uthread *u[4];
+	unsigned nr, i;
+
+	rt_need_cpus(2);
+	rt_start_opts((struct upcall_opts){ .vcores = 2, .slice_ns = 1 * MS });
+	CHECK_INT(upcall_event_alloc(&nr), 0);
+	CHECK_INT(upcall_event_handle(nr, where_am_i, NULL), 0);
+	CHECK_INT(upcall_event_route(nr, -1, 1), 0);
+	for (i = 0; i < 4; i++)
+		u[i] = rt_make(spin, (void *)(uintptr_t)i);
+	for (i = 0; atomic_load(&looks) < 500; i++) {
+		CHECK_INT(upcall_notify(nr, (int)(i % 2), 0, 0), 0);
+		if (i % 50 == 49)
+			upcall_preempt((int)(i / 50 % 2), 0); /* -ESRCH: it is gone already */
+		upcall_yield();
+	}
+	atomic_store(&stop_it, 1);
+	for (i = 0; i < 4; i++)
+		rt_join(u[i]);
+	rt_stop();
+	CHECK_INT(strays, 0);
+	return 0;
+}
+
 static const struct apart cases[] = {
 	CASE("those that never give way share a vcore, default slice", slices_default),
 	CASE("those that never give way share a vcore, slice below the tick", slices_short),
@@ -323,6 +363,7 @@ static const struct apart cases[] = {
 	CASE("a vcore inside a handler is frozen and goes on there", frozen_in_a_handler),
 	CASE("all cores are taken, again and again", gang_taken),
 	CASE("a vcore without work goes, and comes with it", idle_goes_and_comes),
+	CASE("a vcore runs on the core that it was granted", on_the_core_granted),
 	CASE("cores go and come with what Linux allows", follows_affinity),
 };
 

@@ -6,6 +6,7 @@
 #include "arch/arch.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 
@@ -34,7 +35,8 @@ extern const char up_arch_syscall_back[];
 
 void up_arch_init(void (*again)(void), void (*way_out)(void))
 {
-	up_arch_fsgsbase = (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT) != 0;
+	up_arch_fsgsbase = (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT) != 0 &&
+			   !getenv("UPCALL_NO_FSGSBASE");
 	up_arch_vcore_again = again;
 	up_arch_way_out = way_out;
 }

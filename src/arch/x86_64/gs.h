@@ -24,7 +24,7 @@ struct up_gs {
 	uint32_t *pending;  /* the vcore's notif_pending */
 	uint32_t *parked;   /* the vcore's watcher sleeps and wants waking */
 	void *vc_stack;	 /* top of the vcore's transition stack */
-	uint64_t fs;	 /* FS base of the activation's own TLS; 0: switch it by system call */
+	uint64_t fs;	 /* FS base of the activation's own TLS */
 	void *own_sp;	 /* the activation's own stack, where its loop continues */
 	/* The uthread that runs here is not to be moved: in a section, or in an announced call. */
 	uint32_t cs_depth;

@@ -54,14 +54,43 @@
 	popq	%rbp
 	.endm
 
-/* The activation's own FS base, unless bases are set by system call (then C does it). */
+/* The activation's own FS base.  After the stack pointer has been moved. */
 	.macro OWN_FS scratch
+	cmpb	$0, up_arch_fsgsbase(%rip)
+	je	8f
 	movq	%gs:UP_GS_FS, \scratch
-	testq	\scratch, \scratch
-	jz	9f
 	wrfsbase \scratch
+	jmp	9f
+8:
+	call	own_fs_by_call
 9:
 	.endm
+
+/* Where Linux must be asked to set it.  Keeps every register. */
+	.type	own_fs_by_call, @function
+	.p2align 4
+own_fs_by_call:
+	.cfi_startproc
+	.cfi_undefined rip
+#if !UP_MUT(own_fs_not_by_call)
+	pushq	%rax
+	pushq	%rcx
+	pushq	%rsi
+	pushq	%rdi
+	pushq	%r11
+	movl	$158, %eax			/* arch_prctl */
+	movl	$0x1002, %edi			/* ARCH_SET_FS */
+	movq	%gs:UP_GS_FS, %rsi
+	syscall
+	popq	%r11
+	popq	%rdi
+	popq	%rsi
+	popq	%rcx
+	popq	%rax
+#endif
+	ret
+	.cfi_endproc
+	.size	own_fs_by_call, . - own_fs_by_call
 
 	.macro FUNC name
 	.globl	\name
