@@ -56,6 +56,7 @@ struct outcome {
 	unsigned rounds, back, behind, counted, starved;
 	uint64_t kernel_switches, kside_blocked, kside_unblocked;
 	uint64_t led_home[UP_CLASS_NR];
+	uint64_t unseen_ran_ns;		/* of a sleep that should have been found: its watcher */
 	uint64_t preempted_max;		/* of one round: how often Linux took the sleeper's core */
 	bool preempted_unknown;		/* ... of another kernel thread than the one looked at */
 	bool exact_calls, exact_faults; /* rseq leads home from them */
@@ -91,6 +92,8 @@ static struct {
 	uint32_t watcher; /* of the vcore; its CPU time so far, and was it ready to run? */
 	uint64_t watcher_ns;
 	bool watcher_ready;
+	bool nobody;	     /* stands by, so that it may be waiting for one */
+	uint64_t no_standby; /* blocks that it has found and had nobody for */
 	uint64_t enter_ns;
 	uint64_t release_ns;
 	uint64_t kernel_switches;
@@ -181,6 +184,8 @@ static void look_at_oneself(void)
 static void look_at_watcher(void)
 {
 	g.watcher = (uint32_t)up_host.watch[g.vcore].tid;
+	g.no_standby = up_load_relaxed(&up_host.watch[g.vcore].no_standby);
+	g.nobody = up_load_acquire(&up_host.port->vmap[g.vcore].standby) == UPABI_NONE;
 	g.watcher_ready = g.watcher && gate2_is_ready(g.watcher);
 	g.watcher_ns = g.watcher ? up_host_cpu_ns(g.watcher) : 0;
 }
@@ -188,16 +193,24 @@ static void look_at_watcher(void)
 /*
  * A sleep that ends by itself and that nobody has found is the runtime's fault, unless Linux gave
  * the vcore's watcher no time to look: it was ready before and ran for less than a fraction of the
- * sleep, other people's work having been on the core. (One that looks in vain runs all along.)
+ * sleep, other people's work having been on the core. (One that was asleep itself is let pass: it
+ * waits for an activation to stand by, or lies down. One that looks in vain runs all along.) Or it
+ * was found, and Linux had not yet let the next activation be made: that is counted.
  */
 static void note_unseen(void)
 {
+	uint64_t ran;
+
 	if (blocked_so_far() > g.blocked)
 		return;
-	if (up_load_relaxed(&g.moved)) /* it may have slept on another vcore */
+	ran = up_host_cpu_ns(g.watcher) - g.watcher_ns;
+	if (up_load_relaxed(&g.moved) || /* it may have slept on another vcore */
+	    g.nobody || !g.watcher_ready ||
+	    up_load_relaxed(&up_host.watch[g.vcore].no_standby) != g.no_standby ||
+	    ran < GATE2_SLEEP_NS / 4)
 		g.out->starved++;
-	else if (g.watcher_ready && up_host_cpu_ns(g.watcher) - g.watcher_ns < GATE2_SLEEP_NS / 4)
-		g.out->starved++;
+	else
+		g.out->unseen_ran_ns = ran;
 }
 
 static void note_preempted(void)
@@ -510,6 +523,9 @@ static bool judge_counts(const struct outcome *o, const struct gate2_way *w)
 		     (o->counted > o->rounds / 2 && o->kernel_switches >= o->counted &&
 		      (is_foreign(w) || o->kernel_switches <= o->counted + o->st.restarts)));
 
+	if (!good && w->ends_by_itself)
+		tap_note("a watcher ran %" PRIu64 " ns of a sleep, or none was found at all",
+			 o->unseen_ran_ns);
 	if (!good)
 		tap_note("rounds %u (%u without a turn for the watcher), unblocked %" PRIu64
 			 ", given to the scheduler %u, kernel side %" PRIu64 "/%" PRIu64
