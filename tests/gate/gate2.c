@@ -230,8 +230,10 @@ static void look_around(void)
 
 	for (;;) {
 		look_at_oneself();
+		if (!g.way->ends_by_itself) /* nothing more: what it sleeps in is counted from here */
+			break;
 		look_at_watcher();
-		if (g.watcher || !g.way->ends_by_itself || up_now_ns() - from > PATIENCE_NS)
+		if (g.watcher || up_now_ns() - from > PATIENCE_NS)
 			break;
 		upcall_yield();
 	}
