@@ -214,6 +214,8 @@ static void count_behind(struct up_act *a, uint32_t class)
 	uint64_t ns;
 
 	a->stats.unblocked[class]++;
+	a->stats.led_home[class] += a->gs.led;
+	a->gs.led = 0;
 	if (class == UP_CLASS_ANNOUNCED || up_home_by_rseq(class == UP_CLASS_FAULT))
 		return; /* it has not run one instruction of its own */
 	ns = up_thread_cpu_ns() - a->stolen_cpu_ns;

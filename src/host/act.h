@@ -40,6 +40,7 @@ struct up_act_stats {
 	uint64_t notified;	/* handler runs that led into vcore context */
 	uint64_t spurious;	/* handler runs that had nothing to do */
 	uint64_t deferred;	/* handler runs put off to the end of a section or call */
+	uint64_t led_home[UP_CLASS_NR]; /* unblocked ones that Linux led home by rseq */
 	uint64_t behind_max_ns; /* the longest stretch of behind_ns; last: the others are sums */
 };
 

@@ -58,7 +58,7 @@ void up_home_init(void)
 {
 	/* Kernels that no longer look after a system call still do after a page fault. */
 	up_host.use_rseq_fault = __rseq_size && !getenv("UPCALL_NO_RSEQ");
-	up_host.use_rseq = up_host.use_rseq_fault && probe();
+	up_host.use_rseq = up_host.use_rseq_fault && !UP_MUT(probe_says_no) && probe();
 }
 
 bool up_home_by_rseq(bool fault)

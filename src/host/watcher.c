@@ -298,11 +298,12 @@ static void *watch_main(void *arg)
 	struct up_act *a;
 	int r;
 
+	/* Before the release: whoever sees the number may call, and is not to be slept over. */
+	up_store_relaxed(&w->parked, 1);
 	up_store_release(&w->tid, (int)up_syscall0(SYS_gettid));
 	pthread_setname_np(pthread_self(), "upcall-watch");
 	up_task_slice(UP_SLICE_HELPER); /* it stays with a thread that turns SCHED_IDLE: a sooner turn */
 	sched_setscheduler(0, SCHED_IDLE, &sp);
-	up_store_relaxed(&w->parked, 1);
 	sleep_parked(w);
 	while (!up_load_acquire(&w->quit)) {
 		a = up_load_acquire(&w->act);

@@ -129,7 +129,7 @@ static void on_notify(int sig, siginfo_t *si, void *ucv)
 {
 	struct up_act *a = act_here();
 	ucontext_t *uc = ucv;
-	bool is_slice, turned_out;
+	bool is_slice, turned_out, led;
 	uint64_t run;
 
 	if (!a)
@@ -146,6 +146,7 @@ static void on_notify(int sig, siginfo_t *si, void *ucv)
 			a->stats.deferred++;
 			return;
 		}
+		led = !a->gs.call && up_frame_led_uncounted(uc);
 		if (!a->gs.call) {
 			up_frame_undo_came_back(uc, a->gs.home_pc);
 			mend_call(a, uc);
@@ -169,6 +170,7 @@ static void on_notify(int sig, siginfo_t *si, void *ucv)
 		up_store_relaxed(&a->gs.run, run & ~(uint64_t)UP_RUN_MASK);
 		save_frame(a->gs.uthread, uc);
 		a->masked = true;
+		a->gs.led += led;
 		up_arch_to_own(UP_OWN_REJOIN);
 	case UP_RUN_VCORE:
 		/* Only inside the program's own handlers, and outside of what they call in here:

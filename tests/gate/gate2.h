@@ -35,6 +35,14 @@ extern const unsigned gate2_nr_ways;
  * beside the vcore? Only the calls that can look at once do. */
 extern unsigned gate2_ran_behind;
 
+/* gate2_linux.c: Linux' own word */
+uint64_t gate2_switches_of(uint32_t tid);  /* voluntary ones */
+uint64_t gate2_preempted_of(uint32_t tid); /* how often Linux took its core */
+bool gate2_is_ready(uint32_t tid);	   /* it runs or waits for a processor */
+uint64_t gate2_tick_ns(void);
+/* This Linux leads home by rseq from calls and faults, and nobody has forbidden it. */
+bool gate2_must_lead_home(void);
+
 /* gate2_foreign.c: a library that knows nothing of us. */
 ssize_t foreign_getline(int fd, char *buf, size_t sz);
 size_t foreign_length(const char *text);

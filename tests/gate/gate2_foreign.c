@@ -78,7 +78,7 @@ ssize_t foreign_callback(ssize_t (*reader)(void *, char *, size_t), void *cookie
 
 	if (!f)
 		return -1;
-	setvbuf(f, NULL, _IONBF, 0);
+	/* Buffered: one call of the reader a line. */
 	if (fgets(buf, (int)sz, f))
 		n = (ssize_t)strlen(buf);
 	fclose(f);

@@ -21,7 +21,8 @@ uint32_t up_arch_home_pid, up_arch_home_signo;
 extern const char up_arch_coop_begin[], up_arch_coop_end[];
 extern const char up_arch_frame_begin[], up_arch_frame_end[];
 extern const char up_arch_uthread_begin[];
-extern const char up_arch_came_back_fault_moved[];
+extern const char up_arch_came_back_fault_moved[], up_arch_came_back_fault_counted[];
+extern const char up_arch_came_back_counted[];
 extern const char up_arch_syscall_back[];
 
 /* Linux keeps words of its own behind the legacy area of the floating-point state. */
@@ -62,6 +63,15 @@ bool up_frame_in_window(const ucontext_t *uc)
 		return false;
 	return (pc >= (uintptr_t)up_arch_coop_begin && pc < (uintptr_t)up_arch_coop_end) ||
 	       (pc >= (uintptr_t)up_arch_frame_begin && pc < (uintptr_t)up_arch_frame_end);
+}
+
+bool up_frame_led_uncounted(const ucontext_t *uc)
+{
+	uintptr_t pc = up_frame_pc(uc);
+
+	return (pc >= (uintptr_t)up_arch_came_back && pc < (uintptr_t)up_arch_came_back_counted) ||
+	       (pc >= (uintptr_t)up_arch_came_back_fault &&
+		pc < (uintptr_t)up_arch_came_back_fault_counted);
 }
 
 void up_frame_undo_came_back(ucontext_t *uc, uint64_t home_pc)

@@ -30,6 +30,9 @@ static inline void up_frame_set_pc(ucontext_t *uc, uintptr_t pc)
 /* True when pc lies where a uthread is still saved as it was (switch.S). */
 bool up_frame_in_window(const ucontext_t *uc);
 
+/* Interrupted where Linux leads home, before gs:led has counted that. */
+bool up_frame_led_uncounted(const ucontext_t *uc);
+
 /* Interrupted on the way home from a page fault, before home_pc was read: back to the fault. */
 void up_frame_undo_came_back(ucontext_t *uc, uint64_t home_pc);
 

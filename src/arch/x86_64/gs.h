@@ -32,6 +32,7 @@ struct up_gs {
 	uint32_t due;	 /* something waits for the end of the section or call */
 	uint32_t tid;	   /* of the activation's kernel thread */
 	uint64_t home_pc;  /* where the instruction stands that faulted; home.c */
+	uint64_t led;	   /* Linux has led it home: not yet counted; owner only */
 };
 
 #define UP_GS_AT(field, off) \
@@ -49,6 +50,7 @@ UP_GS_AT(call, UP_GS_CALL);
 UP_GS_AT(due, UP_GS_DUE);
 UP_GS_AT(tid, UP_GS_TID);
 UP_GS_AT(home_pc, UP_GS_HOME_PC);
+UP_GS_AT(led, UP_GS_LED);
 #undef UP_GS_AT
 
 #define UP_GS_STR_(x) #x

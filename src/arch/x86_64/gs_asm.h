@@ -20,6 +20,7 @@
 #define UP_GS_DUE 80
 #define UP_GS_TID 84
 #define UP_GS_HOME_PC 88
+#define UP_GS_LED 96
 
 #define UP_RSEQ_SIGNATURE 0x53053053 /* the one that glibc registers with */
 

@@ -347,6 +347,10 @@ up_arch_came_back:
 	je	1f
 	jmp	*%rcx
 1:
+	incq	%gs:UP_GS_LED
+	.globl	up_arch_came_back_counted
+	.hidden	up_arch_came_back_counted
+up_arch_came_back_counted:
 	leaq	-128(%rsp), %rsp
 	pushq	%rcx
 	pushq	%rax
@@ -389,6 +393,10 @@ up_arch_came_back_fault_moved:
 	andl	$UP_RUN_MASK, %eax
 	cmpl	$UP_RUN_STOLEN, %eax
 	jne	1f
+	incq	%gs:UP_GS_LED
+	.globl	up_arch_came_back_fault_counted
+	.hidden	up_arch_came_back_fault_counted
+up_arch_came_back_fault_counted:
 	pushq	%rcx
 	pushq	%r11
 	pushq	%rdi
