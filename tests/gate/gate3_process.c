@@ -6,6 +6,7 @@
 #include "gate3.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -347,6 +348,8 @@ static void *act_thread(void *arg)
 			continue;
 		if (g3_where(a) == G3_PARKED)
 			up_port_gate_wait(port, a->num, gate);
+		else if (g3_where(a) == G3_UTHREAD && up_load_relaxed(&a->g->spin))
+			sched_yield();
 		else
 			up_futex_wait_private(&a->bell, bell, up_now_ns() + 2 * UP_NSEC_PER_MSEC);
 	}
