@@ -3,6 +3,7 @@
  * Gate 3: runs the scenarios against one side, and afterwards counts what is left over.
  *
  *	gate3 embedded|remote|virtual [--seed N] [--rounds N] [--seconds N] [--only NAME]
+ *	      [--vcores N]	 so many vcores can run at once (default: all)
  */
 #include "tap.h"
 
@@ -11,12 +12,14 @@
 #include <unistd.h>
 
 #include "gate3.h"
+#include "gate3_machine.h"
 
 static struct {
 	const struct g3_side *side;
 	uint64_t seed;
 	unsigned rounds;
 	unsigned seconds;
+	unsigned vcores;
 	const char *only;
 } opt = { .seed = 1, .rounds = 1 };
 
@@ -83,6 +86,8 @@ static bool parse(int argc, char **argv)
 			opt.rounds = (unsigned)atoi(argv[i + 1]);
 		else if (!strcmp(argv[i], "--seconds"))
 			opt.seconds = (unsigned)atoi(argv[i + 1]);
+		else if (!strcmp(argv[i], "--vcores"))
+			opt.vcores = (unsigned)atoi(argv[i + 1]);
 		else if (!strcmp(argv[i], "--only"))
 			opt.only = argv[i + 1];
 		else
@@ -118,9 +123,10 @@ int main(int argc, char **argv)
 
 	if (!parse(argc, argv)) {
 		fprintf(stderr, "gate3 embedded|remote|virtual [--seed N] [--rounds N] "
-				"[--seconds N] [--only NAME]\n");
+				"[--seconds N] [--only NAME] [--vcores N]\n");
 		return 2;
 	}
+	g3_machine_begin(opt.vcores);
 	for (unsigned i = 0; i < g3_nr_scenarios; i++)
 		nr += !opt.only || !strcmp(opt.only, g3_scenarios[i].name);
 	tap_plan(nr);

@@ -88,6 +88,7 @@ struct g3 {
 	/* how the activations behave; atomic */
 	uint32_t leave_when_warned;
 	uint32_t ignore_takes;
+	uint32_t spin; /* a uthread does not sleep; with threads only */
 	uint32_t freeze_when_taken;
 	/* what they have seen; atomic */
 	uint64_t got[UPABI_EV_NR];

@@ -5,7 +5,7 @@
  * runs unharmed; the stranger is neither signalled nor moved; the server neither crashes nor loops
  * nor keeps anything of theirs.
  *
- *	gate3_fuzz [--seconds N] [--seed N]
+ *	gate3_fuzz [--seconds N] [--seed N] [--vcores N]
  */
 #include "tap.h"
 
@@ -24,6 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "gate3_machine.h"
 #include "gate3_server.h"
 #include "host/client.h"
 
@@ -42,7 +43,7 @@ static struct {
 	char text[400];
 } * shared;
 
-static unsigned seconds = 3;
+static unsigned seconds = 3, vcores;
 static uint64_t seed = 1;
 static const struct g3_cfg machine = { .pcores = 4,
 				       .vcores = 8,
@@ -378,7 +379,10 @@ int main(int argc, char **argv)
 			seconds = (unsigned)atoi(argv[i + 1]);
 		else if (!strcmp(argv[i], "--seed"))
 			seed = strtoull(argv[i + 1], NULL, 0);
+		else if (!strcmp(argv[i], "--vcores"))
+			vcores = (unsigned)atoi(argv[i + 1]);
 	}
+	g3_machine_begin(vcores);
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 		      0);
 	tap_plan(9);

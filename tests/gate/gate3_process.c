@@ -6,6 +6,7 @@
 #include "gate3.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -347,6 +348,8 @@ static void *act_thread(void *arg)
 			continue;
 		if (g3_where(a) == G3_PARKED)
 			up_port_gate_wait(port, a->num, gate);
+		else if (g3_where(a) == G3_UTHREAD && up_load_relaxed(&a->g->spin))
+			sched_yield();
 		else
 			up_futex_wait_private(&a->bell, bell, up_now_ns() + 2 * UP_NSEC_PER_MSEC);
 	}
@@ -451,6 +454,10 @@ uint32_t g3_running(struct g3 *g)
 
 bool g3_settled(struct g3 *g, uint32_t cores)
 {
+	const uint32_t *seq = &g->port->info->coremap_seq;
+	/* acquire: pairs with the kernel side's release: even, and the maps are whole */
+	uint32_t before = up_load_acquire(seq);
+
 	if (up_load_acquire(&g->port->info->num_vcores) != cores || g3_running(g) != cores)
 		return false;
 	for (uint32_t v = 0; v < g->port->max_vcores; v++) {
@@ -463,7 +470,8 @@ bool g3_settled(struct g3 *g, uint32_t cores)
 		    (g3_where(a) != G3_UTHREAD && g3_where(a) != G3_VCORE))
 			return false;
 	}
-	return up_load_acquire(&g->port->info->num_vcores) == cores;
+	up_fence_acquire(); /* the words before the second look at the sequence */
+	return !(before & 1) && up_load_relaxed(seq) == before;
 }
 
 int g3_open(struct g3 *g, const struct g3_side *side, const struct g3_cfg *cfg, uint64_t seed)
