@@ -79,6 +79,7 @@ int main(int argc, char **argv)
 	long bad;
 	pid_t pid;
 
+	contract_args(&argc, argv);
 	if (argc > 1)
 		return exit_main();
 	contract_begin(5);
