@@ -24,13 +24,14 @@ struct gate1_me {
 struct gate1_job {
 	const char *name;
 	void (*run)(struct gate1_me *me);
-	unsigned weight;     /* workers out of a hundred */
+	unsigned weight;     /* workers, in proportion to the others' */
 	int (*before)(void); /* outside of the runtime, once an episode; may be NULL */
 	void (*after)(void); /* the same; checks what all workers have left */
 };
 
 extern const struct gate1_job gate1_libc_jobs[], gate1_data_jobs[], gate1_crypto_jobs[],
-	gate1_cxx_jobs[], gate1_child_jobs[], gate1_wait_jobs[]; /* each ends with a NULL name */
+	gate1_cxx_jobs[], gate1_child_jobs[], gate1_wait_jobs[],
+	gate1_resolver_jobs[]; /* each ends with a NULL name */
 
 /* Uses a process of the machine: few at a time. */
 void gate1_run_child(struct gate1_me *me);

@@ -195,6 +195,6 @@ void after_cxx()
 } // namespace
 
 extern "C" const gate1_job gate1_cxx_jobs[] = {
-	{ "libstdc++", run_cxx, 10, nullptr, after_cxx },
+	{ "libstdc++", run_cxx, 7, nullptr, after_cxx },
 	{ nullptr, nullptr, 0, nullptr, nullptr },
 };

@@ -133,6 +133,6 @@ static void run_zlib(struct gate1_me *me)
 const struct gate1_job gate1_data_jobs[] = {
 	{ "sqlite3 in memory", run_memory_db, 4, NULL, NULL },
 	{ "sqlite3 on a file", run_file_db, 3, before_file_db, after_file_db },
-	{ "zlib", run_zlib, 3, NULL, NULL },
+	{ "zlib", run_zlib, 2, NULL, NULL },
 	{ NULL, NULL, 0, NULL, NULL },
 };

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Every test of the contract runs in uthreads that are preempted as fiercely as it goes: slices of
- * 100 us, on two vcores, beside others that never rest. A thread outside of the runtime watches: a
- * test that hangs says what every uthread does, and fails.
+ * 100 us, on one vcore and on two (--vcores N, last), beside others that never rest. That they were
+ * preempted, and moved where there is a second vcore, is a point of every test: without it the others
+ * say nothing. A thread outside of the runtime watches: a test that hangs says what every
+ * uthread does, and fails.
  */
 #ifndef UP_TESTS_LIBC_CONTRACT_H
 #define UP_TESTS_LIBC_CONTRACT_H
@@ -29,11 +31,48 @@ extern "C" {
 #endif
 
 #define NR_NOISE 3
+/* Of the processor's time: a program that had less has no claim to an interruption or a move. */
+#define CONTRACT_SHORT_NS 400000000
+/* Between interruptions at the most. The time of our own helpers is in it: beside others' work a
+ * watcher that looks for its chance may use up more than the uthreads (13 ms were seen). */
+#define CONTRACT_LEAST_NS 100000000
 
 static volatile int contract_quiet;
 static struct upcall_uthread *contract_noise[NR_NOISE];
 static cpu_set_t contract_cpus; /* before the start: what children are to have */
 static uint64_t contract_slice; /* the same; 0 where Linux does not tell */
+static unsigned contract_vcores = 2;
+
+/* What had happened at a moment. */
+struct contract_seen {
+	uint64_t cpu_ns, notified, migrations;
+};
+static struct contract_seen contract_from, contract_till; /* while there was noise */
+
+/* To be called first in main(): takes --vcores N off the end, for what else the program is given. */
+static inline void contract_args(int *argc, char **argv)
+{
+	if (*argc < 3 || strcmp(argv[*argc - 2], "--vcores"))
+		return;
+	contract_vcores = (unsigned)atoi(argv[*argc - 1]);
+	*argc -= 2;
+	argv[*argc] = NULL;
+}
+
+static inline void contract_look(struct contract_seen *ret_seen)
+{
+	struct upcall_stats st;
+	struct timespec cpu;
+
+	memset(&st, 0, sizeof(st));
+	st.size = sizeof(st);
+	if (upcall_get_stats(&st))
+		tap_bail("upcall_get_stats failed");
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+	ret_seen->cpu_ns = (uint64_t)cpu.tv_sec * 1000000000 + (uint64_t)cpu.tv_nsec;
+	ret_seen->notified = st.notified;
+	ret_seen->migrations = st.migrations;
+}
 
 /* With all signals blocked: the program's are for uthreads and the receiver. */
 static inline void *contract_watch(void *arg)
@@ -72,14 +111,14 @@ static inline void contract_begin(unsigned nr_points)
 	pthread_t watch;
 	int err;
 
-	tap_plan(nr_points);
+	tap_plan(nr_points + 1);
 	sched_getaffinity(0, sizeof(contract_cpus), &contract_cpus);
 	contract_slice = slice_of(0);
 	pthread_create(&watch, NULL, contract_watch, NULL);
 	pthread_detach(watch);
 	memset(&opts, 0, sizeof(opts));
 	opts.size = sizeof(opts);
-	opts.vcores = 2;
+	opts.vcores = contract_vcores;
 	opts.slice_ns = 100000;
 	err = upcall_start(&opts);
 	if (err)
@@ -89,11 +128,34 @@ static inline void contract_begin(unsigned nr_points)
 		if (err)
 			tap_bail("upcall_uthread_create: %s", strerror(-err));
 	}
+	contract_look(&contract_from);
 }
 
-/* Ends the others: what comes is to be alone, or is another program that needs the cores. */
+/* Whether uthreads were interrupted since the beginning as often as is asked for at the least, and,
+ * on two vcores, moved. */
+static inline bool contract_was_fierce(void)
+{
+	uint64_t ns = contract_till.cpu_ns - contract_from.cpu_ns;
+	uint64_t notified = contract_till.notified - contract_from.notified;
+
+	if (contract_vcores > 1 && CPU_COUNT(&contract_cpus) > 1 &&
+	    contract_till.migrations == contract_from.migrations)
+		return false;
+	return notified > 0 && notified >= ns / CONTRACT_LEAST_NS;
+}
+
+/* Ends the others: what comes is to be alone, or is another program that needs the cores. What is too
+ * short to count on an interruption is drawn out beside them first. */
 static inline void contract_hush(void)
 {
+	uint64_t drawn_out;
+
+	if (contract_quiet)
+		return;
+	contract_look(&contract_till);
+	drawn_out = contract_from.cpu_ns + CONTRACT_SHORT_NS;
+	while (contract_till.cpu_ns < drawn_out && !contract_was_fierce())
+		contract_look(&contract_till);
 	contract_quiet = 1;
 	for (int i = 0; i < NR_NOISE; i++) {
 		if (contract_noise[i])
@@ -102,9 +164,21 @@ static inline void contract_hush(void)
 	}
 }
 
-static inline int contract_end(void)
+/* Makes the point that this was no idle run; for who stops the runtime himself, else at the end. */
+static inline void contract_prove(void)
 {
 	contract_hush();
+	tap_ok(contract_was_fierce(),
+	       "uthreads were interrupted %lu times and moved %lu times in %lu ms, on %u vcores",
+	       (unsigned long)(contract_till.notified - contract_from.notified),
+	       (unsigned long)(contract_till.migrations - contract_from.migrations),
+	       (unsigned long)((contract_till.cpu_ns - contract_from.cpu_ns) / 1000000),
+	       contract_vcores);
+}
+
+static inline int contract_end(void)
+{
+	contract_prove();
 	if (upcall_stop())
 		tap_bail("upcall_stop failed");
 	return tap_done();

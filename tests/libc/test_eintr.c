@@ -138,13 +138,14 @@ static void *read_pipe(void *arg)
 	return (void *)bad;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct upcall_uthread *reader;
 	struct timespec nap = { 0, 2000000 };
 	void *bad = NULL;
 	int fds[2];
 
+	contract_args(&argc, argv);
 	contract_begin((unsigned)NR_WAYS + 1);
 	contract_run_many((unsigned)NR_WAYS * 2, block_often);
 	for (size_t i = 0; i < NR_WAYS; i++)

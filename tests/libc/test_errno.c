@@ -17,11 +17,12 @@ static void *keep_errno(void *arg)
 	return (void *)bad;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct upcall_stats stats = { .size = sizeof(stats) };
 	long bad = 0;
 
+	contract_args(&argc, argv);
 	contract_begin(2);
 	/* Until it has been preempted often enough; the watch ends it if that never comes. */
 	do {

@@ -186,6 +186,7 @@ int main(int argc, char **argv)
 	long wrong;
 	sigset_t none;
 
+	contract_args(&argc, argv);
 	self = argv[0];
 	if (argc == 4) {
 		snprintf(count, sizeof(count), "%s", argv[3]);

@@ -84,10 +84,11 @@ static void *divide(void *arg)
 	return (void *)(long)(got != SIGFPE);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct sigaction act = { .sa_handler = jump_out }, old;
 
+	contract_args(&argc, argv);
 	page_sz = sysconf(_SC_PAGESIZE);
 	contract_begin(4);
 	sigaction(SIGSEGV, &act, NULL);

@@ -149,10 +149,11 @@ static void *fork_and_start(void *arg)
 	return (void *)(long)contract_status(pid);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	long wrong;
 
+	contract_args(&argc, argv);
 	pthread_atfork(prepare, NULL, child);
 	contract_begin(7);
 	wrong = contract_run_many(3, fork_often);

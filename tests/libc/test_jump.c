@@ -34,8 +34,9 @@ static void *jump_often(void *arg)
 	return (void *)bad;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	contract_args(&argc, argv);
 	contract_begin(1);
 	tap_ok(contract_run_many(6, jump_often) == 0, "longjmp across switches in six uthreads");
 	return contract_end();

@@ -86,6 +86,7 @@ int main(int argc, char **argv)
 	long bad = 0;
 	void *value;
 
+	contract_args(&argc, argv);
 	if (argc != 3)
 		return 2;
 	paths[0] = argv[1];

@@ -131,10 +131,11 @@ void *exit_and_unwind(void *)
 
 } // namespace
 
-int main()
+int main(int argc, char **argv)
 {
 	long exited;
 
+	contract_args(&argc, argv);
 	pthread_key_create(&key, on_key);
 	contract_begin(7);
 	tap_ok(contract_run_many(10, use_locals) == 0, "thread_local and keys in 10 uthreads");

@@ -85,11 +85,12 @@ static void *flip(void *arg)
 	return NULL;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct sigaction act = { .sa_handler = on_signal };
 	int before;
 
+	contract_args(&argc, argv);
 	sigaction(SIGUSR1, &act, NULL);
 	contract_begin(9);
 	change(SIG_BLOCK, SIGUSR2);
@@ -104,6 +105,7 @@ int main(void)
 	kill(getpid(), SIGUSR1);
 	tap_ok(hits == before + 1, "after many changes at once the counts are right");
 	change(SIG_UNBLOCK, SIGUSR2);
+	contract_prove();
 	tap_ok(upcall_stop() == 0 && !blocks(SIGUSR2), "the mask goes on when the runtime stops");
 	return tap_done();
 }

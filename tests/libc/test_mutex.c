@@ -88,12 +88,13 @@ static void refused(void)
 	       "priority-inheriting ones are refused");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	pthread_mutexattr_t attr;
 	char *text = NULL;
 	size_t sz;
 
+	contract_args(&argc, argv);
 	shared = open_memstream(&text, &sz);
 	pthread_mutexattr_init(&attr);
 	contract_begin(7);
@@ -107,7 +108,7 @@ int main(void)
 	tap_ok(lines_are_whole(text), "a FILE that is locked stays whole");
 	free(text);
 	refused();
-	contract_hush();
+	contract_prove();
 	upcall_stop();
 	tap_ok(pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST) == 0,
 	       "and are had without us");

@@ -91,6 +91,7 @@ int main(int argc, char **argv)
 	int status = 0;
 	pid_t pid;
 
+	contract_args(&argc, argv);
 	if (argc > 1)
 		return die();
 	contract_begin(5);

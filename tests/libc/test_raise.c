@@ -174,6 +174,7 @@ int main(int argc, char **argv)
 	struct upcall_uthread *t, *s;
 	void *got;
 
+	contract_args(&argc, argv);
 	sigaddset(&usr1.sa_mask, SIGUSR2);
 	sigaction(SIGUSR1, &usr1, NULL);
 	sigaction(SIGUSR2, &usr2, NULL);

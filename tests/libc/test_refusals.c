@@ -46,10 +46,11 @@ static void *set_cpus(void *arg)
 	return (void *)bad;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	long bad;
 
+	contract_args(&argc, argv);
 	contract_begin(2);
 	first = pthread_self();
 	bad = (long)contract_run(be_refused, NULL);

@@ -27,15 +27,16 @@ static void *ask(void *arg)
 	return (void *)bad;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	int before = registered();
 
+	contract_args(&argc, argv);
 	contract_begin(3);
 	tap_ok(contract_run_many(6, ask) == 0,
 	       "not registered in six uthreads, yet the CPU is told");
 	tap_ok(!registered() && sched_getcpu() >= 0, "nor in the first");
-	contract_hush();
+	contract_prove();
 	upcall_stop();
 	tap_ok(registered() == before, "the first thread is registered again after the stop");
 	return tap_done();

@@ -53,6 +53,27 @@ static void *exit_of_first(void *arg)
 	return arg;
 }
 
+/* gettid() is the kernel thread's, which changes; whose a mutex is does not go by it. */
+static void *change_tid(void *arg)
+{
+	pthread_t self = pthread_self();
+	pid_t tid = gettid();
+	pthread_mutexattr_t attr;
+	pthread_mutex_t lock;
+	long bad = 0;
+
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ERRORCHECK);
+	pthread_mutex_init(&lock, &attr);
+	bad += pthread_mutex_lock(&lock) != 0;
+	while (gettid() == tid)
+		usleep(500); /* it is replaced, and goes on where there is room */
+	bad += pthread_mutex_lock(&lock) != EDEADLK;
+	bad += pthread_mutex_unlock(&lock) != 0 || !pthread_equal(self, pthread_self());
+	bad += pthread_mutex_destroy(&lock) != 0;
+	return (void *)bad;
+}
+
 /* In a program of its own: main() ends, other uthreads do not. */
 static void *outlive_main(void *arg)
 {
@@ -79,15 +100,18 @@ int main(int argc, char **argv)
 	long bad;
 	pid_t pid;
 
+	contract_args(&argc, argv);
 	if (argc > 1)
 		return exit_main();
-	contract_begin(5);
+	contract_begin(6);
 	bad = contract_run_many(8, have_self);
 	tap_ok(bad == 0,
 	       "pthread_self() stays, its stack is told, others' rights are refused (%ld)", bad);
 	tap_ok(contract_run(exit_of_first, argv) == argv, "a value is returned");
 	tap_ok((long)contract_run(exit_deep, NULL) == 4711, "or given to pthread_exit()");
 	tap_ok(cleaned == 10, "which runs the cleanup handlers (%d)", cleaned);
+	bad = contract_run_many(3, change_tid);
+	tap_ok(bad == 0, "on another kernel thread it has its locks and its name yet (%ld)", bad);
 	contract_hush();
 	pid = fork();
 	if (!pid) {

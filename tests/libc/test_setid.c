@@ -46,11 +46,12 @@ static void *change(void *arg)
 	return (void *)(long)(setegid(gid) || getegid() != gid || strangers(gid));
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	gid_t mine = getegid(), other = geteuid() ? mine : 65534;
 	struct upcall_uthread *u[4];
 
+	contract_args(&argc, argv);
 	contract_begin(2);
 	for (int i = 0; i < 4; i++)
 		upcall_uthread_create(&u[i], NULL, nap, NULL);

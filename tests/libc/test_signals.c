@@ -72,13 +72,14 @@ static void send_all(void)
 	tap_ok(contract_status(pid) == 0, "another process has sent %d signals", NR_SIGNALS);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct sigaction act = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
 	struct upcall_uthread *c[2], *s[2];
 	long bad[2] = { 0 };
 	void *value;
 
+	contract_args(&argc, argv);
 	sem_init(&got, 0, 0);
 	sigaction(SIGRTMIN + 1, &act, NULL);
 	contract_begin(5);

@@ -112,10 +112,11 @@ static void *look_at_cpus(void *arg)
 	return (void *)(long)(!CPU_EQUAL(&a, &contract_cpus) || !CPU_EQUAL(&b, &contract_cpus));
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	long bad;
 
+	contract_args(&argc, argv);
 	contract_begin(4);
 	bad = contract_run_many(3, make_threads);
 	tap_ok(bad == 0, "threads made by three uthreads at once are ordinary ones (%ld wrong)",

@@ -109,11 +109,12 @@ static void end_by(void *(*fn)(void *), int own, const char *what)
 	tap_ok((long)good, "%s", what);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct sigaction act = { .sa_handler = on_signal };
 	sigset_t set = set_of(SIGUSR1);
 
+	contract_args(&argc, argv);
 	sigaction(SIGUSR1, &act, NULL);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	contract_begin(7);
