@@ -144,7 +144,8 @@ struct upabi_actmap {
 	upabi_u32 call_ack; /* futex word: the sequence number of the last call answered */
 	upabi_s32 call_result;
 	upabi_u64 call_val;
-	upabi_u64 reserved[4];
+	upabi_u64 task; /* the OS task that has the slot, as it was named; stays when it is let go of */
+	upabi_u64 reserved[3];
 };
 UPABI_ASSERT_SIZE(struct upabi_actmap, 64);
 

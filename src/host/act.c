@@ -33,7 +33,10 @@
 struct up_act *up_act_get(uint32_t num)
 {
 	/* acquire: pairs with the release in act_register() */
-	return num < up_host.max_acts ? up_load_acquire(&up_host.acts[num]) : NULL;
+	struct up_act *a = num < up_host.max_acts ? up_load_acquire(&up_host.acts[num]) : NULL;
+
+	/* The slot's last tenant may be there yet, and its next one not. */
+	return a && up_load_relaxed(&up_host.port->amap[num].task) == a->gs.tid ? a : NULL;
 }
 
 void up_act_pin(struct up_act *a, uint32_t pcore)
@@ -117,10 +120,24 @@ static int act_register(struct up_act *a)
 	if (r < 0)
 		return r;
 	a->num = (uint32_t)num;
-	/* release: pairs with up_act_get(): the rest of *a is in place */
-	up_store_release(&up_host.acts[a->num], a);
+	UP_INJECT(act_added);
+	/* release: pairs with up_act_get(): the rest of *a is in place.  One that had the slot before us,
+	 * and sleeps at its gate, has not been told yet: the bell for it may be late. */
+	if (up_xchg_acq_rel(&up_host.acts[a->num], a))
+		up_port_gate_open(up_host.port, a->num);
 	note_count(a->num + 1);
 	return 0;
+}
+
+/* Let go of by the kernel side?  The slot may be another's already, so the bell says nothing. */
+static bool is_dropped(const struct up_act *a)
+{
+	const struct upabi_actmap *m = &up_host.port->amap[a->num];
+
+	/* acquire: pairs with the kernel side's release of the state: whose it is stands there */
+	if (up_load_acquire(&m->state) == UPABI_ACT_NONE)
+		return true;
+	return up_load_relaxed(&m->task) != a->gs.tid && !UP_MUT(drop_tenant_unchecked);
 }
 
 static void set_run(struct up_act *a, uint32_t state)
@@ -347,6 +364,8 @@ static bool step(struct up_act *a)
 	starts = up_load_acquire(&m->starts);
 	if (starts == a->starts_seen)
 		return false;
+	if (is_dropped(a))
+		return true; /* it is our successor's */
 	a->starts_seen = starts;
 	v = up_load_relaxed(&m->vcore);
 	if (up_load_relaxed(&m->state) == UPABI_ACT_RUNNING && v < up_host.max_vcores)
@@ -406,6 +425,19 @@ void up_act_clear_graves(void)
 		munmap(a, sizeof(*a));
 }
 
+/* Unless it is another's by now. */
+static void leave_slot(struct up_act *a)
+{
+	struct up_act *tenant = a;
+
+	if (a->num == UPABI_NONE)
+		return;
+	if (UP_MUT(end_clears_another))
+		up_store_release(&up_host.acts[a->num], NULL);
+	else /* release: pairs with who takes the slot next */
+		up_cas_release(&up_host.acts[a->num], &tenant, NULL);
+}
+
 static void act_fini(struct up_act *a)
 {
 	stack_t off = { .ss_flags = SS_DISABLE };
@@ -421,8 +453,8 @@ static void act_fini(struct up_act *a)
 	if (a->altstack.ss_sp)
 		munmap(a->altstack.ss_sp, ALT_STACK_SZ);
 	bequeath(&a->stats);
-	if (up_act_get(a->num) == a)
-		up_store_release(&up_host.acts[a->num], NULL);
+	UP_INJECT(act_ends);
+	leave_slot(a);
 	bury(a);
 	/* release: pairs with up_act_wait_gone() */
 	if (up_fetch_sub_release(&up_host.living, 1) == 1)
@@ -437,10 +469,32 @@ static void act_refused(int err)
 	up_fetch_add_acq_rel(&up_host.want_acts, 1);
 }
 
+/* At its gate, until it is to end. */
+static void serve(struct up_act *a)
+{
+	uint32_t seen;
+
+	/* Full fence: we can be found, then we look; pairs with stop_acts(). */
+	up_fence_seq_cst();
+	for (;;) {
+		/* Read before the reasons are, each of them: one that comes behind its look changes
+		 * what we saw of the gate. */
+		seen = up_port_gate(up_host.port, a->num);
+		if (up_load_acquire(&up_host.stopping) || is_dropped(a))
+			break;
+		UP_INJECT(act_looked);
+		if (UP_MUT(gate_seen_late))
+			seen = up_port_gate(up_host.port, a->num);
+		if (!step(a))
+			up_port_gate_wait(up_host.port, a->num, seen);
+		UP_INJECT(act_let_out);
+	}
+	disappoint(a);
+}
+
 static void *act_main(void *arg)
 {
 	struct up_act *a = arg;
-	uint32_t seen;
 	int r;
 
 	a->gs.tid = (uint32_t)up_syscall0(SYS_gettid);
@@ -461,16 +515,7 @@ static void *act_main(void *arg)
 		act_refused(r);
 		goto out;
 	}
-	/* Full fence: we can be found, then we look; pairs with stop_acts(). */
-	up_fence_seq_cst();
-	while (!up_load_acquire(&a->quit) && !up_load_acquire(&up_host.stopping)) {
-		/* acquire: pairs with whoever opens the gate; read before the reasons are */
-		seen = up_load_acquire(&up_host.port->call[a->num].gate);
-		if (!step(a))
-			up_port_gate_wait(up_host.port, a->num, seen);
-		UP_INJECT(act_let_out);
-	}
-	disappoint(a);
+	serve(a);
 out:
 	act_fini(a);
 	return NULL;

@@ -75,7 +75,6 @@ struct up_act {
 	uint32_t freezable;    /* in vcore context, inside code that is not ours */
 	bool masked;	       /* asynchronous signals are blocked: the handler was left sideways */
 	bool has_timer;
-	bool quit;
 	timer_t timer; /* of this thread's CPU time; its signal is the notification */
 	stack_t altstack;
 	pthread_t thread;

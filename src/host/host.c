@@ -60,8 +60,7 @@ static void eff_notify(void *arg, const struct up_effect *e)
 	}
 	/* Asleep: replaced here and now, if somebody stands by, or else by whoever comes to.  One
 	 * that came back meanwhile is interrupted after all. */
-	if (up_task_class(a) >= 0 &&
-	    (up_watch_look(e->vcore, false) || up_task_class(a) >= 0))
+	if (up_task_class(a) >= 0 && (up_watch_look(e->vcore, false) || up_task_class(a) >= 0))
 		return;
 	UP_INJECT(eff_notify);
 	up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
@@ -87,11 +86,8 @@ static void eff_want_act(void *arg, const struct up_effect *e)
 
 static void eff_drop_act(void *arg, const struct up_effect *e)
 {
-	struct up_act *a = up_act_get(e->act);
-
-	if (!a)
-		return;
-	up_store_release(&a->quit, true);
+	/* A bell only, for this may be late: by its actmap line each tells whether it is meant. */
+	UP_INJECT(eff_drop);
 	up_port_gate_open(up_host.port, e->act);
 }
 
@@ -215,20 +211,14 @@ int up_host_start(const struct up_host_cfg *cfg)
 
 static void stop_acts(void)
 {
-	struct up_act *a;
 	uint32_t i, nr;
 
-	/* Full fence: one that is being made either sees this, or is found below. */
+	/* Full fence: one that is being made either sees this, or is rung for below. */
 	up_store_release(&up_host.stopping, true);
 	up_fence_seq_cst();
 	nr = up_load_acquire(&up_host.nr_acts);
-	for (i = 0; i < nr; i++) {
-		a = up_act_get(i);
-		if (!a)
-			continue;
-		up_store_release(&a->quit, true);
+	for (i = 0; i < nr; i++)
 		up_port_gate_open(up_host.port, i);
-	}
 }
 
 void up_host_stop(void)

@@ -19,6 +19,17 @@ void up_act_set(struct up_proc *p, uint32_t act, uint32_t state)
 	p->nr_blocked += (state == UPABI_ACT_BLOCKED) - (a->state == UPABI_ACT_BLOCKED);
 	p->nr_frozen += (state == UPABI_ACT_FROZEN) - (a->state == UPABI_ACT_FROZEN);
 	a->state = state;
+	if (UP_MUT(starts_published_early) && state == UPABI_ACT_RUNNING)
+		a->starts++;
+	up_info_act(p, act);
+}
+
+/* Once all else is written, the maps too: an activation that is awake acts on this word, bell or no
+ * bell. */
+void up_act_started(struct up_proc *p, uint32_t act)
+{
+	if (!UP_MUT(starts_published_early))
+		p->acts[act].starts++;
 	up_info_act(p, act);
 }
 

@@ -30,12 +30,12 @@ static void replace_starter(struct up_proc *p, uint32_t vcore, uint32_t act, uin
 	up_act_unpool(p, other);
 	p->acts[other].vcore = vcore;
 	p->acts[other].pcore = vc->pcore;
-	p->acts[other].starts++;
 	up_act_set(p, other, UPABI_ACT_RUNNING);
 	vc->act = other;
 	vc->start_serial = up_kern_serial(p->kern);
 	up_eff_cancel(&vc->notify);
 	up_info_vcore(p, vcore);
+	up_act_started(p, other);
 	up_eff_queue(&vc->start);
 	if (vc->taking) {
 		vc->take_serial = up_kern_serial(p->kern);

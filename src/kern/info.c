@@ -97,6 +97,7 @@ void up_info_act(struct up_proc *p, uint32_t act)
 	const struct up_act *a = &p->acts[act];
 
 	up_store_relaxed(&map->gen, a->gen);
+	up_store_relaxed(&map->task, a->os_task);
 	up_store_relaxed(&map->vcore, a->vcore);
 	up_store_relaxed(&p->info->blocked, p->nr_blocked);
 	up_store_relaxed(&p->info->pooled, p->nr_pooled);

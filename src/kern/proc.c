@@ -296,7 +296,6 @@ void up_proc_try_s(struct up_proc *p, uint64_t now)
 	}
 	up_act_unpool(p, act);
 	p->acts[act].vcore = p->s_vcore;
-	p->acts[act].starts++;
 	up_act_set(p, act, UPABI_ACT_RUNNING);
 	p->s_act = act;
 	vc->act = act;
@@ -305,6 +304,7 @@ void up_proc_try_s(struct up_proc *p, uint64_t now)
 	vc->start_serial = up_kern_serial(p->kern);
 	up_info_vcore(p, p->s_vcore);
 	up_proc_set_state(p, UPABI_RUNNING_S);
+	up_act_started(p, act);
 	up_eff_queue(&vc->start);
 	up_event_flush_kept(p, p->s_vcore);
 }

@@ -302,6 +302,7 @@ void up_act_relist(struct up_proc *p, uint32_t act);
 void up_act_unpool(struct up_proc *p, uint32_t act);
 void up_act_gone(struct up_proc *p, uint32_t act);
 void up_act_set(struct up_proc *p, uint32_t act, uint32_t state);
+void up_act_started(struct up_proc *p, uint32_t act);
 uint32_t up_act_pick(struct up_proc *p, uint32_t vcore, uint32_t pcore);
 bool up_act_stand(struct up_proc *p, uint32_t vcore);
 void up_act_unstand(struct up_proc *p, uint32_t vcore);

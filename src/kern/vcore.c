@@ -122,9 +122,7 @@ void up_vcore_start(struct up_proc *p, uint32_t vcore, uint32_t pcore, uint32_t 
 		up_proc_set_state(p, UPABI_RUNNING_M);
 	up_info_vcore(p, vcore);
 	up_info_counts(p);
-	/* Last of all: an activation that is awake acts on this word, bell or no bell. */
-	p->acts[act].starts++;
-	up_info_act(p, act);
+	up_act_started(p, act);
 	/* Relaxed: the vcore reads its flags after the release of its gate. */
 	up_fetch_or_relaxed(&up_data_vcore(p, vcore)->flags, UPABI_VCF_CAN_RCV);
 	UP_INJECT(kern_start);

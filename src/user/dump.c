@@ -136,6 +136,7 @@ static void put_vcore(struct out *o, uint32_t v)
 int upcall_dump(int fd)
 {
 	struct out o = { .fd = fd };
+	struct up_act *a;
 	struct up_list *l;
 	uint64_t left;
 	uint32_t i;
@@ -150,8 +151,8 @@ int upcall_dump(int fd)
 	for (i = 0; i < up_rt.max_vcores; i++)
 		put_vcore(&o, i);
 	for (i = 0; i < up_load_relaxed(&up_host.nr_acts); i++)
-		if (up_act_get(i))
-			put_act(&o, up_act_get(i));
+		if ((a = up_act_get(i))) /* once: it may end at any moment */
+			put_act(&o, a);
 	left = up_rt.nr_live;
 	for (l = up_rt.all.next; l && l != &up_rt.all && left--; l = l->next)
 		put_uthread(&o, up_container_of(l, struct up_uthread, all));

@@ -408,6 +408,7 @@ static void add_vcore(struct upcall_stats *st, uint32_t v)
 int upcall_get_stats(struct upcall_stats *ret_stats)
 {
 	struct upcall_stats st = { .size = sizeof(st) };
+	const struct up_act *a;
 	uint32_t i;
 
 	if (!up_rt.started)
@@ -416,8 +417,8 @@ int upcall_get_stats(struct upcall_stats *ret_stats)
 		return -EINVAL;
 	add_act(&st, &up_host.gone);
 	for (i = 0; i < up_load_acquire(&up_host.nr_acts); i++)
-		if (up_act_get(i))
-			add_act(&st, &up_act_get(i)->stats);
+		if ((a = up_act_get(i))) /* once: it may end at any moment */
+			add_act(&st, &a->stats);
 	for (i = 0; i < up_rt.max_vcores; i++)
 		add_vcore(&st, i);
 	st.uthreads_made = up_load_relaxed(&up_rt.nr_made);

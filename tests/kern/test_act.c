@@ -14,6 +14,7 @@ static void added_until_full(void **state)
 		assert_int_equal(r.val, i);
 		assert_int_equal(rig_act(&r, i)->state, UPABI_ACT_POOLED);
 		assert_int_equal(rig_act(&r, i)->gen, 1);
+		assert_int_equal(rig_act(&r, i)->task, 5);
 	}
 	assert_int_equal(rig_call(&r, rig_outside(&r), UPABI_OP_ACT_ADD, 5), -ENOSPC);
 	assert_int_equal(r.info->pooled, 3);
@@ -24,8 +25,9 @@ static void added_until_full(void **state)
 	assert_int_equal(rig_call(&r, rig_outside(&r), UPABI_OP_ACT_ADD, 5), -ENOSPC);
 	rig_effects(&r);
 	assert_int_equal(rig_count(&r, UP_EFF_DROP_ACT), 2);
-	assert_int_equal(rig_call(&r, rig_outside(&r), UPABI_OP_ACT_ADD, 5), 0);
+	assert_int_equal(rig_call(&r, rig_outside(&r), UPABI_OP_ACT_ADD, 6), 0);
 	assert_int_equal(rig_act(&r, (uint32_t)r.val)->gen, 2);
+	assert_int_equal(rig_act(&r, (uint32_t)r.val)->task, 6);
 	assert_int_equal(rig_call(&r, rig_outside(&r), UPABI_OP_ACT_DEL, UINT64_MAX), 0);
 	assert_int_equal(r.val, 2);
 	rig_fini(&r);
