@@ -34,12 +34,12 @@ enum up_class {
 struct up_act_stats {
 	uint64_t blocked[UP_CLASS_NR];
 	uint64_t unblocked[UP_CLASS_NR];
-	uint64_t behind_ns;	/* CPU time run beside the vcore after an unannounced call */
-	uint64_t restarts;	/* system calls that our signal broke into and that were put back */
-	uint64_t eintr_left;	/* ... that could not be told and so were left to the program */
-	uint64_t notified;	/* handler runs that led into vcore context */
-	uint64_t spurious;	/* handler runs that had nothing to do */
-	uint64_t deferred;	/* handler runs put off to the end of a section or call */
+	uint64_t behind_ns;  /* CPU time run beside the vcore after an unannounced call */
+	uint64_t restarts;   /* system calls that our signal broke into and that were put back */
+	uint64_t eintr_left; /* ... that could not be told and so were left to the program */
+	uint64_t notified;   /* handler runs that led into vcore context */
+	uint64_t spurious;   /* handler runs that had nothing to do */
+	uint64_t deferred;   /* handler runs put off to the end of a section or call */
 	uint64_t led_home[UP_CLASS_NR]; /* unblocked ones that Linux led home by rseq */
 	uint64_t behind_max_ns; /* the longest stretch of behind_ns; last: the others are sums */
 };
@@ -228,7 +228,14 @@ int up_keeper_start(void);
 void up_keeper_stop(void);
 void up_keeper_forget(void);
 void up_keeper_ring(void);
-uint32_t up_keeper_cores(void); /* how many cores Linux lets us use at once */
+/* lookout.c */
+void up_lookout_start(void); /* last of all; where it cannot, the keeper looks */
+void up_lookout_stop(void);
+void up_lookout_forget(void);
+void up_lookout_ring(void);
+bool up_lookout_none(void);		/* the keeper is to look */
+uint64_t up_lookout_once(uint64_t now); /* does what is due; when to come again */
+uint32_t up_keeper_cores(void);		/* how many cores Linux lets us use at once */
 
 static inline uint32_t up_run_state(uint64_t run)
 {

@@ -69,7 +69,7 @@ static void eff_notify(void *arg, const struct up_effect *e)
 static void eff_take(void *arg, const struct up_effect *e)
 {
 	eff_notify(arg, e);
-	up_keeper_ring();
+	up_lookout_ring();
 }
 
 static void eff_standby(void *arg, const struct up_effect *e)
@@ -94,7 +94,7 @@ static void eff_drop_act(void *arg, const struct up_effect *e)
 static void eff_deadline(void *arg, uint64_t deadline_ns)
 {
 	up_store_release(&up_host.deadline, deadline_ns);
-	up_keeper_ring();
+	up_lookout_ring();
 }
 
 static const struct up_embed_ops embed_ops = {
@@ -176,7 +176,11 @@ static int start_threads(const struct up_host_cfg *cfg)
 	/* One to run the first vcore: without it there is nothing; the rest comes as asked for. */
 	if (!r)
 		r = up_act_spawn();
-	return r ? r : wait_for_first();
+	if (!r)
+		r = wait_for_first();
+	if (!r)
+		up_lookout_start();
+	return r;
 }
 
 int up_host_start(const struct up_host_cfg *cfg)

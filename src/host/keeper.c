@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The keeper: the one thread of ours that may block, allocate and take its time.  It makes
- * activations and watchers when they are asked for, runs the kernel side's deadlines, follows what
- * Linux lets the process use, and looks after cores on which somebody else's work keeps a
- * SCHED_IDLE watcher from running (the backstop).  It is never pinned and never on a vcore.
+ * activations and watchers when they are asked for, and follows what Linux lets the process use.  It
+ * is never pinned and never on a vcore.
  */
 #include "host/act.h"
 
@@ -22,14 +21,8 @@
 #include "host/capacity.h"
 #include "host/task.h"
 
-#define BACKSTOP_NS (10 * UP_NSEC_PER_MSEC)
-/* While others keep our cores busy, so that watchers do not get to run. */
-#define BUSY_NS	    UP_NSEC_PER_MSEC
-#define BUSY_FOR_NS (100 * UP_NSEC_PER_MSEC)
-#define REREAD_NS   (250 * UP_NSEC_PER_MSEC)
-/* A take that vcore context has not answered by then is enforced there. */
-#define TAKE_PATIENCE_NS UP_NSEC_PER_MSEC
-#define REMOVE_GRACE_NS	 (2 * UP_NSEC_PER_MSEC)
+#define REREAD_NS	(250 * UP_NSEC_PER_MSEC)
+#define REMOVE_GRACE_NS (2 * UP_NSEC_PER_MSEC)
 /* Pooled activations that are kept, besides two a vcore. */
 #define POOL_SPARE 8
 /* And made ahead, besides one that stands by for each. */
@@ -45,8 +38,7 @@ static struct {
 	uint64_t reread_ns;
 	uint64_t retry_ns;
 	bool over;	  /* the pool was too large when we looked last */
-	uint64_t look_ns; /* when to look around next: not at each bell */
-	uint64_t busy_ns; /* until then cores are taken to be busy with others' work */
+	uint64_t look_ns; /* when to look around, where there is no lookout */
 } keeper = { .bell_fd = -1 };
 
 void up_keeper_ring(void)
@@ -54,93 +46,6 @@ void up_keeper_ring(void)
 	uint64_t one = 1;
 
 	up_syscall3(SYS_write, keeper.bell_fd, &one, sizeof(one));
-}
-
-static bool any_online(void)
-{
-	return up_load_relaxed(&up_host.port->info->num_vcores) != 0;
-}
-
-/* Has the vcore's activation sat on the same uthread since we last came by, and is it blocked?  One
- * that is blocked while its watcher is ready says that the core is busy with somebody else's work:
- * then we come by more often. */
-static void backstop(uint32_t v, uint64_t now)
-{
-	struct up_watch *w = &up_host.watch[v];
-	struct up_act *a = up_load_acquire(&w->act);
-	uint64_t run;
-
-	if (!a || !up_load_relaxed(&w->online))
-		return;
-	run = up_load_acquire(&a->gs.run);
-	if (up_run_state(run) == UP_RUN_UTHREAD && !up_load_relaxed(&w->parked) &&
-	    up_task_class(a) >= 0)
-		keeper.busy_ns = now + BUSY_FOR_NS;
-	if (run == w->last_run && up_run_state(run) == UP_RUN_UTHREAD &&
-	    up_watch_look(v, false) == 1)
-		up_fetch_add_relaxed(&up_host.backstop_steals, 1);
-	/* Came back from a sleep during which it was notified, and was not replaced. */
-	else if (up_run_state(run) == UP_RUN_UTHREAD && !up_load_relaxed(&a->gs.call) &&
-		 up_load_relaxed(&up_host.port->vc[v].notif_pending) && up_task_class(a) < 0)
-		up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
-	/* Where no timer could be made for it, this is its slice. */
-	else if (run == w->last_run && up_run_state(run) == UP_RUN_UTHREAD && !a->has_timer &&
-		 up_host.slice_ns && !up_host.use_slicer && up_task_class(a) < 0) {
-		up_store_relaxed(&a->slice_due, 1);
-		up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
-	}
-	w->last_run = run;
-}
-
-/* Has a replaced activation used the CPU since we last came by?  Most sleep on, and the clock costs a
- * tenth of a look. */
-static bool has_run(struct up_act *a, uint64_t run)
-{
-	uint64_t was = a->late_cpu_ns;
-
-	a->late_cpu_ns = up_host_cpu_ns(a->gs.tid);
-	return run == a->late_run && a->late_cpu_ns != was;
-}
-
-/* Replaced activations that nothing has called home since we last came by: no timer could be made,
- * or the look that led to the replacement was a moment old. */
-static void call_home_late(void)
-{
-	uint32_t i, nr = up_load_acquire(&up_host.nr_acts);
-	struct up_act *a;
-	uint64_t run;
-
-	for (i = 0; i < nr; i++) {
-		a = up_act_get(i);
-		if (!a)
-			continue;
-		run = up_load_acquire(&a->gs.run);
-		if (up_run_state(run) == UP_RUN_STOLEN && has_run(a, run) && up_task_class(a) < 0)
-			up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
-		a->late_run = run;
-	}
-}
-
-/* A core that is being taken, and whose vcore has not left. */
-static void enforce_take(uint32_t v, uint64_t now)
-{
-	const struct upabi_vcoremap *m = &up_host.port->vmap[v];
-	struct up_watch *w = &up_host.watch[v];
-	struct up_act *a;
-
-	if (!(up_load_relaxed(&m->flags) & UPABI_VMF_TAKE)) {
-		w->take_ns = 0;
-		return;
-	}
-	if (!w->take_ns)
-		w->take_ns = now;
-	if (now - w->take_ns < TAKE_PATIENCE_NS)
-		return;
-	a = up_act_get(up_load_relaxed(&m->act));
-	if (!a || up_task_class(a) >= 0)
-		return; /* asleep: not on the core; its replacement answers */
-	up_store_relaxed(&a->freeze, 1);
-	up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
 }
 
 static void tell_cores(const struct up_capacity *was, const struct up_capacity *is)
@@ -233,31 +138,15 @@ static void make_watchers(void)
 	}
 }
 
-static void look_around(uint64_t now)
-{
-	uint32_t v;
-
-	for (v = 0; v < up_host.max_vcores; v++) {
-		if (!up_host.watch[v].act)
-			continue;
-		backstop(v, now);
-		enforce_take(v, now);
-	}
-	if (up_load_relaxed(&up_host.port->info->blocked))
-		call_home_late();
-}
-
-/* How long there is nothing to do, in ns; -1 for ever. */
+/* How long there is nothing to do, in ns. */
 static int64_t time_left(uint64_t now)
 {
-	uint64_t next = keeper.reread_ns, dl = up_load_acquire(&up_host.deadline);
+	uint64_t next = keeper.reread_ns;
 
-	if (any_online())
-		next = UP_MIN(next, UP_MAX(keeper.look_ns, now));
-	if (dl)
-		next = UP_MIN(next, dl);
 	if (keeper.retry_ns)
 		next = UP_MIN(next, keeper.retry_ns);
+	if (up_lookout_none())
+		next = UP_MIN(next, keeper.look_ns);
 	return next > now ? (int64_t)(next - now) : 0;
 }
 
@@ -280,19 +169,13 @@ static void keep(void)
 		trim_pool();
 	if ((fds[1].revents & POLLIN) || now >= keeper.reread_ns)
 		follow_capacity();
-	if (up_load_acquire(&up_host.deadline) && up_load_acquire(&up_host.deadline) <= now) {
-		up_store_relaxed(&up_host.deadline, 0);
-		up_embed_tick(up_host.embed);
-	}
 	if (keeper.retry_ns && now >= keeper.retry_ns)
 		keeper.retry_ns = 0;
 	if ((up_load_acquire(&up_host.want_acts) || short_of()) && !keeper.retry_ns)
 		make_acts();
 	make_watchers();
-	if (now >= keeper.look_ns) {
-		look_around(now);
-		keeper.look_ns = now + (now < keeper.busy_ns ? BUSY_NS : BACKSTOP_NS);
-	}
+	if (up_lookout_none())
+		keeper.look_ns = up_lookout_once(now);
 }
 
 static void *keeper_main(void *arg)
@@ -335,6 +218,7 @@ void up_keeper_stop(void)
 	if (!keeper.src)
 		return;
 	up_store_release(&up_host.quit, true);
+	up_lookout_stop();
 	up_keeper_ring();
 	pthread_join(up_host.keeper, NULL);
 	up_capacity_close(keeper.src);
@@ -348,6 +232,7 @@ void up_keeper_forget(void)
 {
 	int fd = keeper.bell_fd;
 
+	up_lookout_forget();
 	memset(&keeper, 0, sizeof(keeper));
 	keeper.bell_fd = -1;
 	if (fd >= 0)

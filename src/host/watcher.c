@@ -267,9 +267,11 @@ static void turn_out(uint32_t v)
 	struct up_look look = { 0 };
 
 	if (UP_MUT(blocked_not_turned_out) || !a || up_load_relaxed(&a->vcore) != v ||
-	    up_run_state(up_load_acquire(&a->gs.run)) != UP_RUN_UTHREAD || a->gs.call ||
-	    up_task_look(a, &look) != UP_CLASS_UNANNOUNCED ||
-	    a->syscall_fd < 0 || !begins_again(look.nr))
+	    up_run_state(up_load_acquire(&a->gs.run)) != UP_RUN_UTHREAD ||
+	    up_task_look(a, &look) != UP_CLASS_UNANNOUNCED || a->syscall_fd < 0)
+		return;
+	/* An announced call is begun again by who announced it, whichever it is. */
+	if (up_load_relaxed(&a->gs.call) ? UP_MUT(announced_not_turned_out) : !begins_again(look.nr))
 		return;
 	up_store_relaxed(&a->slice_due, 1);
 	up_store_relaxed(&a->turned_out, 1);

@@ -151,9 +151,11 @@ static void on_notify(int sig, siginfo_t *si, void *ucv)
 			up_frame_undo_came_back(uc, a->gs.home_pc);
 			mend_call(a, uc);
 		}
-		/* Even out of a section, while it stands at the call in which it slept. */
-		turned_out = turned_out && !a->gs.call && !in_port_call(a) &&
-			     up_frame_at_syscall(uc);
+		/* Even out of a section, while it stands at the call in which it slept.  One that was
+		 * announced is begun again as any other. */
+		turned_out = turned_out && !in_port_call(a) && up_frame_at_syscall(uc);
+		if (turned_out)
+			a->gs.call = 0;
 		if (is_put_off(a, run) && !turned_out) {
 			a->stats.deferred++;
 			a->gs.due = 1;

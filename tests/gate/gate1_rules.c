@@ -226,6 +226,79 @@ static void holder_gets_its_turn(void)
 	finish(guarded == CROWD * 20 && st.no_standby > 0 && st.eintr_left == 0);
 }
 
+static int pipes[3][2];
+
+static void *reads_plainly(void *arg)
+{
+	char c;
+
+	return (void *)(long)(read(*(int *)arg, &c, 1) != 1);
+}
+
+static void *reads_announced(void *arg)
+{
+	char c;
+
+	return (void *)(long)(upcall_read(*(int *)arg, &c, 1) != 1);
+}
+
+static void *sleeps_announced(void *arg)
+{
+	while (!__atomic_load_n(&over, __ATOMIC_ACQUIRE))
+		upcall_sleep_ns(50 * MS);
+	return NULL;
+}
+
+/* Lets everybody go: it must have its turn for that. */
+static void *lets_go(void *arg)
+{
+	char c = 1;
+	int i;
+
+	for (i = 0; i < 3; i++)
+		if (write(pipes[i][1], &c, 1) != 1)
+			return (void *)1;
+	__atomic_store_n(&over, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* Two sleep with activations of their own, and the third, in an announced call, has the last. */
+static void announced_gives_way(bool reads)
+{
+	struct upcall_opts o = { .vcores = 1, .no_slice = true, .max_acts = 3 };
+	struct upcall_stats st = { .size = sizeof(st) };
+	struct upcall_uthread *u[4];
+	long bad = 0;
+	void *r;
+	int i;
+
+	begin(reads ? "an announced read() gives way when no activation is left to stand by"
+		    : "an announced sleep gives way when no activation is left to stand by");
+	for (i = 0; i < 3; i++)
+		if (pipe(pipes[i]))
+			exit(1);
+	__atomic_store_n(&over, false, __ATOMIC_RELEASE);
+	if (!start(&o))
+		exit(1);
+	for (i = 0; i < 2; i++)
+		upcall_uthread_create(&u[i], NULL, reads_plainly, &pipes[i][0]);
+	upcall_uthread_create(&u[2], NULL, reads ? reads_announced : sleeps_announced,
+			      &pipes[2][0]);
+	upcall_uthread_create(&u[3], NULL, lets_go, NULL);
+	for (i = 0; i < 4; i++) {
+		upcall_uthread_join(u[i], &r);
+		bad += (long)r;
+	}
+	upcall_get_stats(&st);
+	tap_note("%lu blocks without a standby", st.no_standby);
+	for (i = 0; i < 3; i++) {
+		close(pipes[i][0]);
+		close(pipes[i][1]);
+	}
+	__atomic_store_n(&over, false, __ATOMIC_RELEASE);
+	finish(!bad && st.no_standby > 0);
+}
+
 static long sleeper_tid;
 static int slept;
 
@@ -294,7 +367,7 @@ int main(void)
 		printf("1..0 # SKIP cannot become an ordinary user: %s: %s\n", what, strerror(-r));
 		return 77;
 	}
-	tap_plan(14);
+	tap_plan(16);
 	watchdog_start(HANG_S);
 	dog = watchdog_in("beginning");
 	notified_while_spinning();
@@ -302,6 +375,8 @@ int main(void)
 	preempted_after_yield();
 	served_without_its_core();
 	holder_gets_its_turn();
+	announced_gives_way(true);
+	announced_gives_way(false);
 	spurious_signal_in_a_sleep();
 	not_each_other();
 	return tap_done();

