@@ -19,4 +19,8 @@ fi
 # shellcheck disable=SC2086
 meson test -C "$build" --no-rebuild --print-errorlogs $sets
 status=$?
+if [ "$status" -ne 0 ] && [ "$log" = testlog-quick ]; then
+    python3 tools/again.py "$build" "$build/meson-logs/$log.json" quick
+    status=$?
+fi
 python3 tools/summary.py "$build/meson-logs/$log.json" "$status" "$build/check-summary.txt"

@@ -104,8 +104,8 @@ int up_task_look(const struct up_act *a, struct up_look *ret_look)
 	ret_look->pc = last_hex(buf, n);
 	nr = first_number(buf);
 	ret_look->nr = (int)nr;
-	ret_look->unint = up_home_by_rseq(nr < 0) ? sleeps_uninterruptibly(nr) :
-						    is_uninterruptible(a);
+	ret_look->unint = up_home_by_rseq(nr < 0) ? sleeps_uninterruptibly(nr)
+						  : is_uninterruptible(a);
 	if (nr < 0)
 		return UP_CLASS_FAULT; /* interruptible where another program is to mend it */
 	return ret_look->unint ? UP_CLASS_UNINT : UP_CLASS_UNANNOUNCED;
@@ -185,7 +185,7 @@ int up_watch_look(uint32_t v, bool here)
 		if (!(here && up_home_kept_core()) && !still_there(a, class, &look))
 			return 0; /* the section stays: somebody else's may be the same one */
 	}
-	up_store_relaxed(&a->stolen_class, (uint32_t)class);
+	up_store_relaxed(&a->stolen_class, (uint32_t) class);
 	stolen = run - UP_RUN_UTHREAD + UP_RUN_STOLEN;
 	UP_INJECT(about_to_steal);
 	if (UP_MUT(steal_without_cas))
@@ -244,9 +244,9 @@ static bool park_until_standby(struct up_watch *w, uint32_t v, uint64_t wait_ns)
 /* Calls that a signal of ours puts back to their beginning, where nothing is lost. */
 static bool begins_again(int nr)
 {
-	static const int calls[] = { SYS_futex,	  SYS_read,    SYS_write,    SYS_wait4,
-				     SYS_waitid,  SYS_recvmsg, SYS_recvfrom, SYS_sendmsg,
-				     SYS_sendto,  SYS_accept,  SYS_accept4,  SYS_flock };
+	static const int calls[] = { SYS_futex,	 SYS_read,    SYS_write,    SYS_wait4,
+				     SYS_waitid, SYS_recvmsg, SYS_recvfrom, SYS_sendmsg,
+				     SYS_sendto, SYS_accept,  SYS_accept4,  SYS_flock };
 	size_t i;
 
 	for (i = 0; i < UP_ARRAY_LEN(calls); i++)
@@ -271,7 +271,8 @@ static void turn_out(uint32_t v)
 	    up_task_look(a, &look) != UP_CLASS_UNANNOUNCED || a->syscall_fd < 0)
 		return;
 	/* An announced call is begun again by who announced it, whichever it is. */
-	if (up_load_relaxed(&a->gs.call) ? UP_MUT(announced_not_turned_out) : !begins_again(look.nr))
+	if (up_load_relaxed(&a->gs.call) ? UP_MUT(announced_not_turned_out)
+					 : !begins_again(look.nr))
 		return;
 	up_store_relaxed(&a->slice_due, 1);
 	up_store_relaxed(&a->turned_out, 1);
@@ -284,8 +285,8 @@ static void without_standby(struct up_watch *w, uint32_t v)
 	struct up_act *a = up_load_acquire(&w->act);
 	void *u = a ? up_load_relaxed(&a->gs.uthread) : NULL;
 
-	w->patience_ns = u != w->turned_out ? PATIENCE_MIN_NS :
-					      UP_MIN(2 * w->patience_ns + 1, PATIENCE_MAX_NS);
+	w->patience_ns = u != w->turned_out ? PATIENCE_MIN_NS
+					    : UP_MIN(2 * w->patience_ns + 1, PATIENCE_MAX_NS);
 	if (park_until_standby(w, v, w->patience_ns))
 		return;
 	w->turned_out = u;
@@ -304,7 +305,8 @@ static void *watch_main(void *arg)
 	up_store_relaxed(&w->parked, 1);
 	up_store_release(&w->tid, (int)up_syscall0(SYS_gettid));
 	pthread_setname_np(pthread_self(), "upcall-watch");
-	up_task_slice(UP_SLICE_HELPER); /* it stays with a thread that turns SCHED_IDLE: a sooner turn */
+	up_task_slice(
+		UP_SLICE_HELPER); /* it stays with a thread that turns SCHED_IDLE: a sooner turn */
 	sched_setscheduler(0, SCHED_IDLE, &sp);
 	sleep_parked(w);
 	while (!up_load_acquire(&w->quit)) {
@@ -319,7 +321,8 @@ static void *watch_main(void *arg)
 		if (r == -EAGAIN)
 			without_standby(w, v);
 		else if (!r)
-			up_syscall0(SYS_sched_yield); /* it waits for the processor: out of its way */
+			up_syscall0(
+				SYS_sched_yield); /* it waits for the processor: out of its way */
 	}
 	return NULL;
 }
@@ -355,9 +358,9 @@ int up_watch_start(uint32_t v)
 
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, 64u << 10);
-	r = UP_INJECT_FAIL(watch_start) ? EAGAIN :
-					  pthread_create(&w->thread, &attr, watch_main,
-							 (void *)(uintptr_t)v);
+	r = UP_INJECT_FAIL(watch_start)
+		    ? EAGAIN
+		    : pthread_create(&w->thread, &attr, watch_main, (void *)(uintptr_t)v);
 	pthread_attr_destroy(&attr);
 	while (!r && !up_load_acquire(&w->tid))
 		up_syscall0(SYS_sched_yield);
