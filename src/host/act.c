@@ -264,10 +264,18 @@ bool up_act_leave_core(struct up_act *a, enum upabi_op op, const uint64_t arg[5]
 {
 	struct up_watch *w = &up_host.watch[a->vcore];
 
-	up_store_relaxed(&w->online, 0);
-	if (!up_port_call(up_host.port, a->num, op, arg, NULL))
+	if (!UP_MUT(online_cleared_late))
+		up_store_relaxed(&w->online, 0);
+	UP_INJECT(leave_offline);
+	if (!up_port_call(up_host.port, a->num, op, arg, NULL)) {
+		UP_INJECT(leave_answered);
+		if (UP_MUT(online_cleared_late))
+			up_store_relaxed(&w->online, 0);
 		return true;
-	up_store_relaxed(&w->online, 1);
+	}
+	if (!UP_MUT(online_left_cleared))
+		up_store_relaxed(&w->online, 1);
+	UP_INJECT(leave_refused);
 	return false;
 }
 
@@ -330,11 +338,14 @@ static int report_block(struct up_act *a, uint32_t v)
 	UP_INJECT(report_block);
 	/* Refused though the victim is the vcore's by the kernel side's own word: its start has not
 	 * been collected yet.  Nobody else would bring the core back. */
-	do
+	for (;;) {
 		r = up_port_call(up_host.port, a->num, UPABI_OP_BLOCKED, arg, NULL);
-	while (r == -ESTALE && ++tries < REPORT_TRIES &&
-	       up_load_acquire(&m->state) == UPABI_ACT_RUNNING &&
-	       up_load_acquire(&up_host.port->vmap[v].act) == victim->num);
+		if (r != -ESTALE || ++tries == REPORT_TRIES || UP_MUT(block_reported_once) ||
+		    up_load_acquire(&m->state) != UPABI_ACT_RUNNING ||
+		    up_load_acquire(&up_host.port->vmap[v].act) != victim->num)
+			break;
+		UP_INJECT(report_again);
+	}
 	tell_reported(victim, r == 0);
 	return r;
 }
@@ -572,14 +583,18 @@ void up_act_freeze(struct up_act *a)
 	uint32_t seen, before = up_load_acquire(&m->starts);
 
 	up_store_relaxed(&a->freeze, 0);
+	UP_INJECT(freeze_asked);
 	if (up_port_call(up_host.port, a->num, UPABI_OP_PREEMPTED, arg, NULL))
 		return;
 	for (;;) {
 		seen = up_load_acquire(&up_host.port->call[a->num].gate);
+		UP_INJECT(freeze_looks);
 		/* acquire: pairs with the kernel side's release of a start */
 		if (up_load_acquire(&m->starts) != before)
 			break;
 		up_port_gate_wait(up_host.port, a->num, seen);
+		if (UP_MUT(freeze_bell_believed))
+			break;
 	}
 	a->starts_seen = up_load_acquire(&m->starts);
 	attach(a, a->vcore);
