@@ -367,7 +367,7 @@ int main(void)
 		printf("1..0 # SKIP cannot become an ordinary user: %s: %s\n", what, strerror(-r));
 		return 77;
 	}
-	tap_plan(16);
+	tap_plan(18);
 	watchdog_start(HANG_S);
 	dog = watchdog_in("beginning");
 	notified_while_spinning();
