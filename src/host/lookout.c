@@ -20,7 +20,6 @@
 #include "base/bits.h"
 #include "base/clock.h"
 #include "base/inject.h"
-#include "base/mutant.h"
 #include "base/syscall.h"
 #include "host/task.h"
 
@@ -209,7 +208,7 @@ static void *lookout_main(void *arg)
 
 void up_lookout_start(void)
 {
-	int r = UP_MUT(keeper_looks_alone) ? EAGAIN : 0;
+	int r = 0;
 
 	lookout.bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (lookout.bell_fd < 0 || UP_INJECT_FAIL(lookout_start))
