@@ -14,9 +14,18 @@
 #define UP_NSEC_PER_MSEC UINT64_C(1000000)
 #define UP_NSEC_PER_USEC UINT64_C(1000)
 
+/* UINT64_MAX, some 584 years, for longer ones too. */
 static inline uint64_t up_timespec_ns(const struct timespec *ts)
 {
+	if ((uint64_t)ts->tv_sec >= UINT64_MAX / UP_NSEC_PER_SEC)
+		return UINT64_MAX;
 	return (uint64_t)ts->tv_sec * UP_NSEC_PER_SEC + (uint64_t)ts->tv_nsec;
+}
+
+/* A moment, UINT64_MAX for never. */
+static inline uint64_t up_ns_after(uint64_t from, uint64_t ns)
+{
+	return ns < UINT64_MAX - from ? from + ns : UINT64_MAX;
 }
 
 static inline struct timespec up_ns_timespec(uint64_t ns)

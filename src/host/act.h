@@ -82,6 +82,13 @@ struct up_act {
 	struct up_act_stats stats;
 };
 
+/* With a blocked uthread that keeps an activation while nobody stands by. */
+struct up_patience {
+	void *uthread; /* who was found so last */
+	uint64_t since_ns;
+	uint64_t ns; /* grows while nobody else wants the vcore */
+};
+
 /* The watcher of a vcore; see watcher.c. */
 struct up_watch {
 	struct up_act *act; /* who runs the vcore; owner writes, watchers read */
@@ -97,8 +104,8 @@ struct up_watch {
 	uint64_t steals;
 	uint64_t false_alarms;
 	uint64_t no_standby;
-	void *turned_out; /* watcher only: the uthread last sent back to its call's beginning */
-	uint64_t patience_ns;
+	struct up_patience patience;	  /* the watcher's */
+	struct up_patience late_patience; /* the lookout's */
 	uint32_t slicer_parked __attribute__((aligned(64))); /* futex */
 	bool has_slicer;
 	int slicer_tid;
@@ -217,6 +224,16 @@ bool up_home_kept_core(void);
 void up_home_set(struct up_act *a, int class_of_call, uint64_t pc);
 void up_home_unset(struct up_act *a);
 void up_home_call(struct up_act *a, int class_of_call, bool unint);
+
+/* turnout.c */
+/* How long u may still keep its activation, in ns. */
+uint64_t up_patience_left(struct up_patience *p, void *u, uint64_t now);
+void up_patience_end(struct up_patience *p, uint64_t now);
+/* May the call be made again when it has ended with EINTR? */
+bool up_begins_again(long nr);
+void up_turn_out(uint32_t vcore);
+/* By the lookout, for a watcher that does not get to run: `now` and then, not at once. */
+void up_turn_out_late(uint32_t vcore, uint64_t now);
 
 /* slicer.c */
 int up_slicer_start(uint32_t vcore);

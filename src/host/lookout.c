@@ -62,35 +62,47 @@ static bool any_online(void)
 	return up_load_relaxed(&up_host.port->info->num_vcores) != 0;
 }
 
+/* Signals that have not come, or were never sent: it came back from a sleep during which it was
+ * notified, and was not replaced; or no timer could be made for its slices. */
+static void prod(struct up_act *a, uint32_t v, bool same)
+{
+	bool slice = same && !a->has_timer && up_host.slice_ns && !up_host.use_slicer;
+
+	if (slice)
+		up_store_relaxed(&a->slice_due, 1);
+	if (slice ||
+	    (!up_load_relaxed(&a->gs.call) && up_load_relaxed(&up_host.port->vc[v].notif_pending)))
+		up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
+}
+
 /* Has the vcore's activation sat on the same uthread since we last came by, and is it blocked?  One
- * that is blocked while its watcher is ready says that the core is busy with somebody else's work:
- * then we come by more often. */
+ * that is blocked while its watcher is ready, or had to wait for a standby, says that the core is busy
+ * with somebody else's work: then we come by more often. */
 static void backstop(uint32_t v, uint64_t now)
 {
 	struct up_watch *w = &up_host.watch[v];
 	struct up_act *a = up_load_acquire(&w->act);
+	bool same, alone;
 	uint64_t run;
 
 	if (!a || !up_load_relaxed(&w->online))
 		return;
 	run = up_load_acquire(&a->gs.run);
-	if (up_run_state(run) == UP_RUN_UTHREAD && !up_load_relaxed(&w->parked) &&
-	    up_task_class(a) >= 0)
-		lookout.busy_ns = now + BUSY_FOR_NS;
-	if (run == w->last_run && up_run_state(run) == UP_RUN_UTHREAD &&
-	    up_watch_look(v, false) == 1)
-		up_fetch_add_relaxed(&up_host.backstop_steals, 1);
-	/* Came back from a sleep during which it was notified, and was not replaced. */
-	else if (up_run_state(run) == UP_RUN_UTHREAD && !up_load_relaxed(&a->gs.call) &&
-		 up_load_relaxed(&up_host.port->vc[v].notif_pending) && up_task_class(a) < 0)
-		up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
-	/* Where no timer could be made for it, this is its slice. */
-	else if (run == w->last_run && up_run_state(run) == UP_RUN_UTHREAD && !a->has_timer &&
-		 up_host.slice_ns && !up_host.use_slicer && up_task_class(a) < 0) {
-		up_store_relaxed(&a->slice_due, 1);
-		up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
-	}
+	same = run == w->last_run;
 	w->last_run = run;
+	if (up_run_state(run) != UP_RUN_UTHREAD)
+		return;
+	if (up_task_class(a) < 0) {
+		prod(a, v, same);
+		return;
+	}
+	alone = up_load_acquire(&up_host.port->vmap[v].standby) == UPABI_NONE;
+	if (alone || !up_load_relaxed(&w->parked))
+		lookout.busy_ns = now + BUSY_FOR_NS;
+	if (alone)
+		up_turn_out_late(v, now);
+	else if (same && up_watch_look(v, false) == 1)
+		up_fetch_add_relaxed(&up_host.backstop_steals, 1);
 }
 
 /* Has a replaced activation used the CPU since we last came by?  Most sleep on, and the clock costs a

@@ -25,10 +25,6 @@
 #include "base/syscall.h"
 #include "host/task.h"
 
-/* How long a blocked vcore waits for an activation to be made before it goes without. */
-#define PATIENCE_MIN_NS (200 * UP_NSEC_PER_USEC)
-#define PATIENCE_MAX_NS (10 * UP_NSEC_PER_MSEC)
-
 /* Field 3 of /proc/<tid>/stat stands behind the last ')'. */
 static bool is_uninterruptible(const struct up_act *a)
 {
@@ -241,56 +237,22 @@ static bool park_until_standby(struct up_watch *w, uint32_t v, uint64_t wait_ns)
 	return r != -ETIMEDOUT;
 }
 
-/* Calls that a signal of ours puts back to their beginning, where nothing is lost. */
-static bool begins_again(int nr)
+/* False when there was nobody for as long as it may be. */
+static bool comes_in_time(struct up_watch *w, uint32_t v, void *u)
 {
-	static const int calls[] = { SYS_futex,	 SYS_read,    SYS_write,    SYS_wait4,
-				     SYS_waitid, SYS_recvmsg, SYS_recvfrom, SYS_sendmsg,
-				     SYS_sendto, SYS_accept,  SYS_accept4,  SYS_flock };
-	size_t i;
+	uint64_t left = up_patience_left(&w->patience, u, up_now_ns());
 
-	for (i = 0; i < UP_ARRAY_LEN(calls); i++)
-		if (nr == calls[i])
-			return true;
-	return false;
+	return left && park_until_standby(w, v, left);
 }
 
-/*
- * No activation stands by and none comes: none can be made, or whoever makes them waits for a lock of
- * libc's, maybe one that an interrupted uthread holds, which nobody would ever run.  So the blocked
- * uthread gives its activation up: its call is put back to the beginning, and others have a turn
- * first.
- */
-static void turn_out(uint32_t v)
-{
-	struct up_act *a = up_load_acquire(&up_host.watch[v].act);
-	struct up_look look = { 0 };
-
-	if (UP_MUT(blocked_not_turned_out) || !a || up_load_relaxed(&a->vcore) != v ||
-	    up_run_state(up_load_acquire(&a->gs.run)) != UP_RUN_UTHREAD ||
-	    up_task_look(a, &look) != UP_CLASS_UNANNOUNCED || a->syscall_fd < 0)
-		return;
-	/* An announced call is begun again by who announced it, whichever it is. */
-	if (up_load_relaxed(&a->gs.call) ? UP_MUT(announced_not_turned_out)
-					 : !begins_again(look.nr))
-		return;
-	up_store_relaxed(&a->slice_due, 1);
-	up_store_relaxed(&a->turned_out, 1);
-	up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
-}
-
-/* The wait grows while nobody else wants the vcore. */
 static void without_standby(struct up_watch *w, uint32_t v)
 {
 	struct up_act *a = up_load_acquire(&w->act);
-	void *u = a ? up_load_relaxed(&a->gs.uthread) : NULL;
 
-	w->patience_ns = u != w->turned_out ? PATIENCE_MIN_NS
-					    : UP_MIN(2 * w->patience_ns + 1, PATIENCE_MAX_NS);
-	if (park_until_standby(w, v, w->patience_ns))
+	if (!a || comes_in_time(w, v, up_load_relaxed(&a->gs.uthread)))
 		return;
-	w->turned_out = u;
-	turn_out(v); /* where it cannot, the next call that it sleeps in may be another */
+	up_patience_end(&w->patience, up_now_ns());
+	up_turn_out(v); /* where it cannot, the next call that it sleeps in may be another */
 }
 
 static void *watch_main(void *arg)

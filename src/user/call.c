@@ -158,7 +158,7 @@ int upcall_poll(struct pollfd *fds, nfds_t nr, int64_t timeout_ns)
 
 int upcall_sleep_ns(uint64_t ns)
 {
-	struct timespec until = up_ns_timespec(up_now_ns() + ns);
+	struct timespec until = up_ns_timespec(up_ns_after(up_now_ns(), ns));
 	long r;
 
 	do /* absolute: what interrupts it costs it no time */

@@ -37,7 +37,7 @@ static int take_pending(struct up_uthread *u, uint64_t set, siginfo_t *ret_info)
 static int wait_for(struct up_uthread *u, uint64_t set, siginfo_t *ret_info,
 		    const struct timespec *timeout)
 {
-	uint64_t until = timeout ? up_now_ns() + up_timespec_ns(timeout) : 0, now;
+	uint64_t until = timeout ? up_ns_after(up_now_ns(), up_timespec_ns(timeout)) : 0, now;
 	struct timespec left;
 	long r;
 

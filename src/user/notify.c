@@ -74,6 +74,8 @@ static void in_uthread(struct up_act *a, uint64_t run, ucontext_t *uc, bool is_s
 	/* acq_rel: a watcher's or this exchange comes first; pairs with both */
 	if (!up_cas_acq_rel(&a->gs.run, &run, run - UP_RUN_UTHREAD + UP_RUN_VCORE))
 		return; /* replaced this moment; the next signal, or the next call, finds out */
+	if (turned_out)
+		a->gs.call = 0; /* made again by another's hand (again.c) */
 	up_store_relaxed(a->gs.disabled, 1);
 	UP_INJECT(notify_entered);
 	a->stats.notified++;
@@ -151,22 +153,21 @@ static void on_notify(int sig, siginfo_t *si, void *ucv)
 			up_frame_undo_came_back(uc, a->gs.home_pc);
 			mend_call(a, uc);
 		}
-		/* Even out of a section, while it stands at the call in which it slept.  One that was
-		 * announced is begun again as any other. */
-		turned_out = turned_out && !in_port_call(a) && up_frame_at_syscall(uc);
-		if (turned_out)
-			a->gs.call = 0;
-		if (is_put_off(a, run) && !turned_out) {
-			a->stats.deferred++;
-			a->gs.due = 1;
-			((struct up_uthread *)a->gs.uthread)->resched |= is_slice;
-			return;
-		}
-		if (up_run_state(run) == UP_RUN_UTHREAD) {
+		/* Even out of a section or an announced call, while it stands at the call in which it
+		 * slept, and has not been replaced after all. */
+		turned_out = turned_out && up_run_state(run) == UP_RUN_UTHREAD &&
+			     !in_port_call(a) && up_frame_at_syscall(uc);
+		if (up_run_state(run) == UP_RUN_UTHREAD && (turned_out || !is_put_off(a, run))) {
 			in_uthread(a, run, uc, is_slice, turned_out);
 			run = up_load_acquire(&a->gs.run);
 			if (up_run_state(run) != UP_RUN_STOLEN)
 				return;
+		}
+		if (is_put_off(a, run)) {
+			a->stats.deferred++;
+			a->gs.due = 1;
+			((struct up_uthread *)a->gs.uthread)->resched |= is_slice;
+			return;
 		}
 		/* Not to be interrupted any more: the uthread is no longer ours to save. */
 		up_store_relaxed(&a->gs.run, run & ~(uint64_t)UP_RUN_MASK);

@@ -54,7 +54,8 @@ struct up_uthread {
 	bool detached;
 	bool is_main;
 	bool resched;	   /* owner: give way at the next look */
-	bool turned_out;   /* owner: ... even in a section (host/watcher.c) */
+	bool turned_out;   /* owner: ... even in a section (host/turnout.c) */
+	bool is_again;	   /* owner: makes a call once more (again.c) */
 	int moved;	   /* what came of its wish to be single- or many-core */
 	uint32_t cs_depth; /* sections it was in when its core was taken */
 	uint32_t queued_at; /* the vcore where it became ready */
@@ -175,6 +176,9 @@ void up_to_sched(struct up_uthread *u, uint32_t v, enum upcall_why why);
 /* Make ready: vcore context, or a uthread with preemption off, or any other thread. */
 void up_ready(struct up_uthread *u, enum upcall_why why);
 void up_push_back(struct up_uthread *u); /* any context */
+
+/* again.c; vcore context, owner of u, which was turned out of a call */
+void up_again_push(struct up_uthread *u);
 
 /* event.c */
 void up_event_drain(struct up_vcore *vc);

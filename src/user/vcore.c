@@ -119,6 +119,8 @@ static void make_ready(struct up_uthread *u, uint32_t v, enum upcall_why why)
 	bool wait = u->turned_out; /* for the others: first, it would only sleep again */
 
 	u->turned_out = false;
+	if (UP_UNLIKELY(wait))
+		up_again_push(u);
 	if (u->cs_depth && !wait && !UP_MUT(section_holder_queued)) {
 		u->state = UP_U_READY;
 		u->queued_at = v;

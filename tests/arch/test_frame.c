@@ -48,6 +48,7 @@ static int restart(ucontext_t *uc, uintptr_t pc, long result, uintptr_t back)
 	up_frame_set_pc(uc, pc);
 	uc->uc_mcontext.gregs[REG_RAX] = result;
 	uc->uc_mcontext.gregs[REG_RCX] = (greg_t)back;
+	uc->uc_mcontext.gregs[REG_R11] = 0x246;
 	return up_frame_restart_syscall(uc);
 }
 
@@ -74,6 +75,47 @@ static void test_it_is_put_back_on_its_way_home_too(void **state)
 	assert_put_back(&uc);
 }
 
+/* mov $3, %eax; syscall: close() has closed, and the number may be another file's by now */
+static void test_close_is_not_put_back(void **state)
+{
+	static const unsigned char closes[] = { 0x90,	   0x90, 0x90, 0x90, 0x90, 0x90, 0x90,
+						0x90,	   0x90, 0x90, 0x90, 0x90, 0x90, 0x90,
+						0x90,	   0x90, 0x90, 0x90, 0x90, 0x90, 0xb8,
+						SYS_close, 0x00, 0x00, 0x00, 0x0f, 0x05 };
+	uintptr_t back = (uintptr_t)closes + sizeof(closes);
+	ucontext_t uc;
+
+	assert_int_equal(restart(&uc, back, -EINTR, back), 1);
+	assert_int_equal(uc.uc_mcontext.gregs[REG_RAX], 0);
+	assert_int_equal(up_frame_pc(&uc), back);
+}
+
+static void test_a_call_is_read_and_ended(void **state)
+{
+	ucontext_t uc = { 0 };
+	struct up_frame_call c;
+
+	up_frame_set_pc(&uc, BEHIND);
+	assert_int_equal(up_frame_call(&uc).nr, -1);
+	up_frame_set_pc(&uc, BEHIND - 2);
+	uc.uc_mcontext.gregs[REG_RAX] = 0xe6;
+	uc.uc_mcontext.gregs[REG_RDI] = 1;
+	uc.uc_mcontext.gregs[REG_RSI] = 2;
+	uc.uc_mcontext.gregs[REG_RDX] = 3;
+	uc.uc_mcontext.gregs[REG_R10] = 4;
+	uc.uc_mcontext.gregs[REG_R8] = 5;
+	uc.uc_mcontext.gregs[REG_R9] = 6;
+	c = up_frame_call(&uc);
+	assert_int_equal(c.nr, 0xe6);
+	assert_memory_equal(c.arg, ((const long[6]){ 1, 2, 3, 4, 5, 6 }), sizeof(c.arg));
+	up_frame_end_call(&uc, -EINTR);
+	assert_int_equal(uc.uc_mcontext.gregs[REG_RAX], -EINTR);
+	assert_int_equal(up_frame_pc(&uc), BEHIND);
+	/* Where Linux would lead it, should it come by there once more; and it is not put back again. */
+	assert_int_equal(uc.uc_mcontext.gregs[REG_RCX], BEHIND);
+	assert_int_equal(up_frame_restart_syscall(&uc), 0);
+}
+
 /* mov %rbp, %rax; mov %rdx, %rsi; syscall: the number was loaded long before */
 static void test_a_number_in_a_register_is_found(void **state)
 {
@@ -87,6 +129,7 @@ static void test_a_number_in_a_register_is_found(void **state)
 	up_frame_set_pc(&uc, back);
 	uc.uc_mcontext.gregs[REG_RAX] = -EINTR;
 	uc.uc_mcontext.gregs[REG_RCX] = (greg_t)back;
+	uc.uc_mcontext.gregs[REG_R11] = 0x246;
 	uc.uc_mcontext.gregs[REG_RBP] = 35;
 	assert_int_equal(up_frame_restart_syscall(&uc), 1);
 	assert_int_equal(uc.uc_mcontext.gregs[REG_RAX], 35);
@@ -110,6 +153,7 @@ static void test_an_argument_is_not_taken_for_it(void **state)
 	up_frame_set_pc(&uc, back);
 	uc.uc_mcontext.gregs[REG_RAX] = -EINTR;
 	uc.uc_mcontext.gregs[REG_RCX] = (greg_t)back;
+	uc.uc_mcontext.gregs[REG_R11] = 0x246;
 	uc.uc_mcontext.gregs[REG_RBP] = 0; /* no time-out; also the number of read() */
 	assert_int_equal(up_frame_restart_syscall(&uc), 1);
 	assert_int_equal(uc.uc_mcontext.gregs[REG_RAX], 0x17);
@@ -158,6 +202,8 @@ int main(void)
 		cmocka_unit_test(test_windows_have_both_ends),
 		cmocka_unit_test(test_a_call_cut_short_is_put_back),
 		cmocka_unit_test(test_it_is_put_back_on_its_way_home_too),
+		cmocka_unit_test(test_close_is_not_put_back),
+		cmocka_unit_test(test_a_call_is_read_and_ended),
 		cmocka_unit_test(test_a_number_in_a_register_is_found),
 		cmocka_unit_test(test_an_argument_is_not_taken_for_it),
 		cmocka_unit_test(test_a_call_of_syscall_is_put_back),

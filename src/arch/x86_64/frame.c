@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/syscall.h>
 
 #include "base/bits.h"
 #include "base/mutant.h"
@@ -126,6 +127,8 @@ size_t up_frame_max_size(void)
 #define NR_MAX	 0x200
 #define NOT_HERE -1 /* no instruction that writes rax */
 #define NOT_TOLD -2 /* one that does, with what cannot be told */
+/* The bit of the flags register that is set whatever the program does. */
+#define FLAGS_ALWAYS 2
 
 /* mov $nr, %eax; or xor %eax, %eax, for read(). */
 static int number_moved(const unsigned char *at, int room)
@@ -177,7 +180,9 @@ int up_frame_restart_syscall(ucontext_t *uc)
 	const unsigned char *insn = (const unsigned char *)back - 2;
 	int nr;
 
-	if (uc->uc_mcontext.gregs[REG_RAX] != -EINTR)
+	/* Behind a call r11 holds the flags, but not behind one that we have ended. */
+	if (uc->uc_mcontext.gregs[REG_RAX] != -EINTR ||
+	    !(uc->uc_mcontext.gregs[REG_R11] & FLAGS_ALWAYS))
 		return 0;
 	/* rcx holds the return address only when a system call has just come back: to there, or, when
 	 * the caller was to be called home, to where Linux moved it before it made this frame. */
@@ -188,7 +193,34 @@ int up_frame_restart_syscall(ucontext_t *uc)
 	nr = syscall_nr_before(uc, insn);
 	if (nr < 0)
 		return -1;
+	if (nr == SYS_close &&
+	    !UP_MUT(closed_twice)) { /* it has: the number may be another file's */
+		uc->uc_mcontext.gregs[REG_RAX] = 0;
+		return 1;
+	}
 	uc->uc_mcontext.gregs[REG_RAX] = nr;
 	up_frame_set_pc(uc, (uintptr_t)insn);
 	return 1;
+}
+
+struct up_frame_call up_frame_call(const ucontext_t *uc)
+{
+	static const int regs[6] = { REG_RDI, REG_RSI, REG_RDX, REG_R10, REG_R8, REG_R9 };
+	struct up_frame_call c = { .nr = -1 };
+	size_t i;
+
+	if (!up_frame_at_syscall(uc))
+		return c;
+	c.nr = (long)uc->uc_mcontext.gregs[REG_RAX];
+	for (i = 0; i < UP_ARRAY_LEN(regs); i++)
+		c.arg[i] = (long)uc->uc_mcontext.gregs[regs[i]];
+	return c;
+}
+
+void up_frame_end_call(ucontext_t *uc, long result)
+{
+	uc->uc_mcontext.gregs[REG_RAX] = result;
+	up_frame_set_pc(uc, up_frame_pc(uc) + 2);
+	uc->uc_mcontext.gregs[REG_RCX] = (greg_t)up_frame_pc(uc); /* up_arch_came_back needs it */
+	uc->uc_mcontext.gregs[REG_R11] = UP_MUT(ended_call_mended) ? FLAGS_ALWAYS : 0;
 }

@@ -50,6 +50,16 @@ size_t up_frame_max_size(void);
  * back to its beginning.  1 repaired, 0 nothing to do, -1 the number could not be told. */
 int up_frame_restart_syscall(ucontext_t *uc);
 
+/* What stands in the registers at a system call: -1 where there is none. */
+struct up_frame_call {
+	long nr;
+	long arg[6];
+};
+struct up_frame_call up_frame_call(const ucontext_t *uc);
+
+/* At a system call: as if it had been made, with this result. */
+void up_frame_end_call(ucontext_t *uc, long result);
+
 /* The next instruction is a system call. */
 static inline bool up_frame_at_syscall(const ucontext_t *uc)
 {
