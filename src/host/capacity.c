@@ -27,6 +27,7 @@ enum {
 	DEPTH_MAX = 32, /* groups above one another; what is higher counts as hidden */
 	WATCH_MAX = 4 * DEPTH_MAX,
 	TEXT_MAX = 1 << 22, /* a file longer than this is refused */
+	QUIET_READS = 4, /* without events by choice: how many reads share one look at everything */
 };
 
 /* The files of one group that hold its quota. */
@@ -54,6 +55,8 @@ struct up_capacity_src {
 	pid_t tid; /* 0: this process's first thread */
 	int cgroup_fd;
 	int notify_fd; /* inotify, or -errno */
+	bool quiet;
+	uint32_t nr_reads; /* since the last look at everything */
 	uint32_t nr_scans;
 	struct view view;
 	struct up_capacity next; /* the answer that is being put together */
@@ -352,6 +355,7 @@ static int scan(struct up_capacity_src *src, size_t len)
 	free(src->groups);
 	src->groups = groups;
 	src->groups_len = len;
+	src->nr_reads = 0;
 	src->nr_scans++;
 	return 0;
 }
@@ -379,6 +383,15 @@ static bool take_events(struct up_capacity_src *src)
 	return shapes;
 }
 
+/* Nothing has told of a change, and something would have. */
+static bool is_fresh(const struct up_capacity_src *src)
+{
+	if (!src->groups)
+		return false;
+	return src->quiet ? src->nr_reads < QUIET_READS
+			  : !(src->view.flags & UP_CAPACITY_NO_EVENTS);
+}
+
 /* Brings the view up to date: after a move, when asked, or where nothing would tell. */
 static int follow(struct up_capacity_src *src, bool look_anew)
 {
@@ -391,7 +404,8 @@ static int follow(struct up_capacity_src *src, bool look_anew)
 	len = read_text(src, src->cgroup_fd, false);
 	if (len < 0)
 		return (int)len;
-	if (!look_anew && src->groups && !(src->view.flags & UP_CAPACITY_NO_EVENTS) &&
+	src->nr_reads++;
+	if (!look_anew && is_fresh(src) &&
 	    (UP_MUT(capacity_move_missed) ||
 	     ((size_t)len == src->groups_len && !memcmp(src->text, src->groups, (size_t)len))))
 		return 0;
@@ -657,9 +671,10 @@ int up_capacity_open(const struct up_capacity_cfg *cfg, struct up_capacity_src *
 	src->tid = cfg ? cfg->tid : 0;
 	src->cgroup_fd = -1;
 	src->view.cpuset_fd = -1;
+	src->quiet = cfg && cfg->quiet;
 	/* Few instances are allowed to a user: without one we live from re-reads. */
-	src->notify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	if (src->notify_fd < 0)
+	src->notify_fd = src->quiet ? -ENODATA : inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (src->notify_fd == -1)
 		src->notify_fd = -errno;
 	err = open_groups(src);
 	if (!err)

@@ -55,6 +55,10 @@ struct up_capacity_cfg {
 	const char *root;
 	/* The unpinned thread whose limits count (any process's); 0: this process's first thread. */
 	pid_t tid;
+	/* No descriptor for events: a user may have few of that kind (128 as a rule), and to close one, or
+	 * to exit or exec with one, takes Linux 10 ms, ten times that on a busy machine. Re-reads tell; each
+	 * fourth looks at everything anew. */
+	bool quiet;
 };
 
 struct up_capacity_src;

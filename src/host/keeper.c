@@ -17,6 +17,7 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/clock.h"
+#include "base/mutant.h"
 #include "base/syscall.h"
 #include "host/capacity.h"
 #include "host/task.h"
@@ -152,23 +153,22 @@ static int64_t time_left(uint64_t now)
 
 static void keep(void)
 {
-	struct pollfd fds[2] = { { .fd = keeper.bell_fd, .events = POLLIN },
-				 { .fd = up_capacity_fd(keeper.src), .events = POLLIN } };
+	struct pollfd bell = { .fd = keeper.bell_fd, .events = POLLIN };
 	int64_t left = time_left(up_now_ns());
 	struct timespec ts = up_ns_timespec((uint64_t)left);
 	uint64_t rung, now;
 	ssize_t n;
 
-	ppoll(fds, 2, &ts, NULL);
-	if (fds[0].revents) {
+	ppoll(&bell, 1, &ts, NULL);
+	if (bell.revents) {
 		n = read(keeper.bell_fd, &rung, sizeof(rung));
 		(void)n; /* non-blocking: a spurious wake reads nothing */
 	}
 	now = up_now_ns();
-	if (now >= keeper.reread_ns)
+	if (now >= keeper.reread_ns) {
 		trim_pool();
-	if ((fds[1].revents & POLLIN) || now >= keeper.reread_ns)
 		follow_capacity();
+	}
 	if (keeper.retry_ns && now >= keeper.retry_ns)
 		keeper.retry_ns = 0;
 	if ((up_load_acquire(&up_host.want_acts) || short_of()) && !keeper.retry_ns)
@@ -190,13 +190,14 @@ static void *keeper_main(void *arg)
 
 int up_keeper_start(void)
 {
+	const struct up_capacity_cfg cfg = { .quiet = !UP_MUT(keeper_waits_for_files) };
 	struct up_capacity none = { 0 };
 	int r;
 
 	keeper.bell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (keeper.bell_fd < 0)
 		return -errno;
-	r = up_capacity_open(NULL, &keeper.src);
+	r = up_capacity_open(&cfg, &keeper.src);
 	if (!r)
 		r = up_capacity_read(keeper.src, &keeper.cap[keeper.now_at]);
 	if (!r) {

@@ -712,6 +712,38 @@ static void without_events_every_read_looks_at_everything(void **state)
 	}
 }
 
+static void a_quiet_one_holds_no_descriptor_for_events(void **state)
+{
+	struct up_capacity_cfg cfg = { .root = root, .quiet = true };
+	struct up_capacity_src *src;
+	struct up_capacity cap = { 0 };
+	int i;
+
+	put_v2();
+	remove_file("cg/a/b/cpu.max");
+	put("cg/other/cpu.max", "600000 100000\n");
+	no_inotify = EMFILE; /* it asks for none, so that it is not refused either */
+	assert_int_equal(up_capacity_open(&cfg, &src), 0);
+	assert_int_equal(up_capacity_fd(src), -ENODATA);
+	assert_int_equal(up_capacity_read(src, &cap), 0);
+	assert_int_equal(cap.nr_scans, 1);
+	/* What is open is read each time, what has come is looked for each fourth time. */
+	put("cg/a/b/cpu.max", "200000 100000\n");
+	for (i = 0; i < 8; i++) {
+		assert_int_equal(up_capacity_read(src, &cap), 0);
+		assert_int_equal(cap.core_limit, i < 2 ? 8 : 2);
+	}
+	assert_int_equal(cap.nr_scans, 3);
+	put("cg/a/b/cpu.max", "300000 100000\n");
+	assert_int_equal(up_capacity_read(src, &cap), 0);
+	assert_int_equal(cap.core_limit, 3);
+	put("proc/self/cgroup", "0::/other\n");
+	assert_int_equal(up_capacity_read(src, &cap), 0);
+	assert_int_equal(cap.quota_us, 600000);
+	up_capacity_fini(&cap);
+	up_capacity_close(src);
+}
+
 static bool cap_is(const struct up_capacity *cap, const struct up_capacity *other)
 {
 	return !memcmp(cap, other, sizeof(*cap));
@@ -885,6 +917,7 @@ static const struct CMUnitTest tests[] = {
 	ON_TREE(a_move_to_another_group_is_followed),
 	ON_TREE(a_controller_handed_down_later_is_found),
 	ON_TREE(a_group_that_vanished_is_looked_up_anew),
+	ON_TREE(a_quiet_one_holds_no_descriptor_for_events),
 	ON_TREE(without_events_every_read_looks_at_everything),
 	ON_TREE(every_call_failing_in_turn_leaks_nothing),
 	ON_TREE(a_read_that_fails_leaves_the_source_usable),

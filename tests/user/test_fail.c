@@ -186,8 +186,6 @@ DENIED(sched_setattr, EPERM)
 DENIED(sigaltstack, ENOMEM)
 DENIED(memfd_create, ENOSYS)
 DENIED(ftruncate, EIO)
-DENIED(inotify_init1, EMFILE)
-DENIED(inotify_add_watch, ENOSPC)
 DENIED(pread64, EIO)
 DENIED(clone, EAGAIN)
 DENIED(ppoll, ENOMEM)
@@ -278,8 +276,6 @@ static const struct apart cases[] = {
 	BOTH(sigaltstack),
 	BOTH(memfd_create),
 	BOTH(ftruncate),
-	BOTH(inotify_init1),
-	BOTH(inotify_add_watch),
 	BOTH(pread64),
 	BOTH(clone),
 	BOTH(ppoll),

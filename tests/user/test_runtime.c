@@ -101,6 +101,24 @@ static int fifty_times_2(void)
 	return fifty_times(2);
 }
 
+/* A user has few inotify instances, and to give one up takes tens of milliseconds. */
+static int holds_no_inotify(void)
+{
+	char link[64], to[64];
+	ssize_t n;
+	int fd;
+
+	rt_start(1);
+	for (fd = 0; fd < 256; fd++) {
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		n = readlink(link, to, sizeof(to) - 1);
+		to[n > 0 ? n : 0] = 0;
+		CHECK(!strstr(to, "inotify"));
+	}
+	rt_stop();
+	return 0;
+}
+
 static int handlers_are_put_back(void)
 {
 	struct sigaction was[3], is;
@@ -382,6 +400,7 @@ static const struct apart cases[] = {
 	CASE("the caller of start is uthread 0, then the first thread again", main_comes_home),
 	CASE("50 rounds leave nothing behind, 1 vcore", fifty_times_1),
 	CASE("50 rounds leave nothing behind, 2 vcores", fifty_times_2),
+	CASE("no inotify instance is held", holds_no_inotify),
 	CASE("the handlers of signals are as they were", handlers_are_put_back),
 	CASE("notifications by another signal", another_signal),
 	CASE("one kernel thread and no more", max_acts_1),
