@@ -52,7 +52,7 @@ static void save_frame(struct up_uthread *u, ucontext_t *uc)
 }
 
 /* Our signal broke into a call that nobody announced: put the call back to its beginning. */
-static void mend_call(struct up_act *a, ucontext_t *uc)
+static bool mend_call(struct up_act *a, ucontext_t *uc)
 {
 	int r = UP_MUT(eintr_not_mended) ? 0 : up_frame_restart_syscall(uc);
 
@@ -60,6 +60,7 @@ static void mend_call(struct up_act *a, ucontext_t *uc)
 		a->stats.restarts++;
 	else if (r < 0)
 		a->stats.eintr_left++;
+	return r > 0;
 }
 
 static void in_uthread(struct up_act *a, uint64_t run, ucontext_t *uc, bool is_slice,
@@ -131,7 +132,7 @@ static void on_notify(int sig, siginfo_t *si, void *ucv)
 {
 	struct up_act *a = act_here();
 	ucontext_t *uc = ucv;
-	bool is_slice, turned_out, led;
+	bool is_slice, turned_out, led, mended = false;
 	uint64_t run;
 
 	if (!a)
@@ -151,12 +152,13 @@ static void on_notify(int sig, siginfo_t *si, void *ucv)
 		led = !a->gs.call && up_frame_led_uncounted(uc);
 		if (!a->gs.call) {
 			up_frame_undo_came_back(uc, a->gs.home_pc);
-			mend_call(a, uc);
+			mended = mend_call(a, uc);
 		}
 		/* Even out of a section or an announced call, while it stands at the call in which it
 		 * slept, and has not been replaced after all. */
 		turned_out = turned_out && up_run_state(run) == UP_RUN_UTHREAD &&
 			     !in_port_call(a) && up_frame_at_syscall(uc);
+		a->stats.restarts += turned_out && !mended; /* Linux has put that back */
 		if (up_run_state(run) == UP_RUN_UTHREAD && (turned_out || !is_put_off(a, run))) {
 			in_uthread(a, run, uc, is_slice, turned_out);
 			run = up_load_acquire(&a->gs.run);

@@ -36,6 +36,7 @@
 #include <unistd.h>
 
 #include "base/atomic.h"
+#include "base/bits.h"
 #include "base/clock.h"
 #include "base/syscall.h"
 #include "host/act.h"
@@ -498,10 +499,15 @@ static uint64_t sum(const uint64_t v[4])
  * A library may sleep on business of its own besides, a lock of libc's or of the address space: that is
  * a block of another class, counted apart; but one more of the same in rows of unannounced calls. A
  * call that is one critical section may have been replaced there already: then it is not once more.
+ * One that was turned out of its sleep, nobody being there to replace it, is announced when it is made
+ * again.
  */
 static bool judge_rounds(const struct outcome *o, const struct gate2_way *w)
 {
 	uint64_t n = o->st.blocked[w->class_of_call], all = sum(o->st.blocked);
+
+	if (w->class_of_call == UP_CLASS_UNANNOUNCED)
+		n += UP_MIN(o->st.blocked[UP_CLASS_ANNOUNCED], o->st.restarts);
 
 	if (w->ends_by_itself)
 		return n && n <= o->rounds && n + o->starved >= o->rounds;
