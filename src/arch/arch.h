@@ -46,6 +46,11 @@ extern const char up_arch_came_back[], up_arch_came_back_fault[];
 extern uint32_t up_arch_home_pid, up_arch_home_signo;
 int up_arch_rseq_probe(struct up_rseq_cs *cs, uint64_t *rseq_cs_word);
 
+/* Two bytes of memory that others may unmap, -1 if they have: the handler of the fault must lead from
+ * the load to where it has failed. */
+int up_arch_peek16(const void *at);
+extern const char up_arch_peek16_load[], up_arch_peek16_failed[];
+
 /* Lays out a stack whose first resume calls fn(arg); returns the sp to resume. */
 void *up_arch_new_stack(void *top, void (*fn)(void *), void *arg);
 

@@ -86,6 +86,19 @@ static bool sleeps_uninterruptibly(long nr)
 	}
 }
 
+/*
+ * Where the program goes on when the call is over.  Not so where Linux has seen to the call's end
+ * already, and sleeps on the way out: on a page of the stack for a signal's frame, the number is still
+ * there and the program counter is the handler's.  The way home would take the handler for the call.
+ */
+static bool comes_back_to(uint64_t pc, long nr)
+{
+	if (UP_MUT(look_anywhere))
+		return true;
+	return nr != SYS_rt_sigreturn &&
+	       up_frame_is_syscall(up_arch_peek16((const char *)(uintptr_t)pc - 2));
+}
+
 int up_task_look(const struct up_act *a, struct up_look *ret_look)
 {
 	char buf[160];
@@ -99,6 +112,8 @@ int up_task_look(const struct up_act *a, struct up_look *ret_look)
 		return -EAGAIN;
 	ret_look->pc = last_hex(buf, n);
 	nr = first_number(buf);
+	if (nr >= 0 && !comes_back_to(ret_look->pc, nr))
+		return -EAGAIN;
 	ret_look->nr = (int)nr;
 	ret_look->unint = up_home_by_rseq(nr < 0) ? sleeps_uninterruptibly(nr)
 						  : is_uninterruptible(a);

@@ -121,6 +121,10 @@ static void on_fault(int sig, siginfo_t *si, void *ucv)
 	struct up_act *a = up_rt.started && up_arch_get_gs() ? up_act_self_vc() : NULL;
 	struct up_uthread *u = a ? a->gs.uthread : NULL;
 
+	if (up_frame_pc(uc) == (uintptr_t)up_arch_peek16_load) { /* whoever looked is told */
+		up_frame_set_pc(uc, (uintptr_t)up_arch_peek16_failed);
+		return;
+	}
 	if (si->si_code <= 0 || !a || up_run_state(up_load_relaxed(&a->gs.run)) == UP_RUN_IDLE) {
 		to_old(sig, si, ucv); /* sent, not caused; or not on a vcore at all */
 		return;

@@ -10,7 +10,10 @@
 #include "rt.h"
 #include "user/uthread.h"
 
+#include <dirent.h>
 #include <poll.h>
+#include <stdio.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 /* ---- a byte to sleep for, inside Linux, where nobody has announced it ---- */
@@ -374,7 +377,77 @@ static int block_before_collection(void)
 	return 0;
 }
 
+/* ---- a look ---- */
+
+/* What the look makes of a thread of which Linux says this. */
+static int look_at(int nr, const void *pc)
+{
+	struct up_act a = { .syscall_fd = memfd_create("syscall", MFD_CLOEXEC), .stat_fd = -1 };
+	struct up_look look;
+	int r;
+
+	CHECK(a.syscall_fd >= 0);
+	CHECK(dprintf(a.syscall_fd, "%d 0x1 0x0 0x0 0x8 0x0 0x0 0x7f0000001000 %p\n", nr, pc) > 0);
+	r = up_task_look(&a, &look);
+	close(a.syscall_fd);
+	return r;
+}
+
+static void *looks_about(void *arg)
+{
+	/* mov $14, %eax; syscall; ret: where a call comes back to */
+	static const unsigned char call[] = { 0xb8, 14, 0, 0, 0, 0x0f, 0x05, 0xc3 };
+	char *gone = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	CHECK(gone != MAP_FAILED);
+	CHECK_INT(look_at(14, call + 7), UP_CLASS_UNANNOUNCED);
+	CHECK_INT(look_at(14, call + 6), -EAGAIN);
+	CHECK_INT(look_at(15, call + 7), -EAGAIN); /* rt_sigreturn() goes on elsewhere */
+	/* A library that is unloaded while somebody looks at who was in it. */
+	CHECK_INT(look_at(14, gone + 64), -EAGAIN);
+	return arg;
+}
+
+/* Whoever looks must be able to take the fault. */
+static void check_takes_faults(const char *thread)
+{
+	char path[300], line[128];
+	unsigned long long blocked = ~0ull;
+	struct dirent *e;
+	DIR *dir = opendir("/proc/self/task");
+	FILE *f;
+
+	CHECK(dir);
+	while ((e = readdir(dir)) && blocked == ~0ull) {
+		snprintf(path, sizeof(path), "/proc/self/task/%s/status", e->d_name);
+		f = fopen(path, "re");
+		if (!f || !fgets(line, sizeof(line), f) || !strstr(line, thread)) {
+			if (f)
+				fclose(f);
+			continue;
+		}
+		while (fgets(line, sizeof(line), f))
+			sscanf(line, "SigBlk: %llx", &blocked);
+		fclose(f);
+	}
+	closedir(dir);
+	CHECK(!(blocked & 1ull << (SIGSEGV - 1)));
+}
+
+static int looks_for_calls(void)
+{
+	rt_start(1);
+	rt_join(rt_make(looks_about, NULL));
+	AWAIT(__atomic_load_n(&up_host.watch[0].tid, __ATOMIC_ACQUIRE), upcall_yield());
+	check_takes_faults("upcall-lookout");
+	check_takes_faults("upcall-watch");
+	check_takes_faults("upcall-keeper");
+	rt_stop();
+	return 0;
+}
+
 static const struct apart cases[] = {
+	CASE("only who comes back to a call is taken to be in one", looks_for_calls),
 	CASE("a vcore whose leave is refused is watched again", refused_is_watched),
 	CASE("one that has left late leaves the vcore's next watched", left_late),
 	CASE("a frozen vcore stands still until it is started, whatever rings",

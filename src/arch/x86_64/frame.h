@@ -50,6 +50,12 @@ size_t up_frame_max_size(void);
  * back to its beginning.  1 repaired, 0 nothing to do, -1 the number could not be told. */
 int up_frame_restart_syscall(ucontext_t *uc);
 
+/* What the two bytes before it say of an address: a system call comes back there. */
+static inline bool up_frame_is_syscall(int bytes)
+{
+	return bytes == 0x050f;
+}
+
 /* What stands in the registers at a system call: -1 where there is none. */
 struct up_frame_call {
 	long nr;
