@@ -29,6 +29,8 @@
 #include "base/mutant.h"
 #include "base/syscall.h"
 
+#define PROBE_TRIES 5 /* a sleep of 0.1 ms each */
+
 static uint64_t *rseq_cs_word(uint64_t fs)
 {
 	return (uint64_t *)(uintptr_t)(fs + (uint64_t)__rseq_offset + 8);
@@ -43,7 +45,11 @@ static bool probe(void)
 	pid = up_syscall5(SYS_clone, 0, 0, 0, 0, 0); /* no exit signal: nobody else hears of it */
 	if (!pid) {
 		struct up_rseq_cs cs = { .post_commit_offset = 1 };
-		int works = up_arch_rseq_probe(&cs, rseq_cs_word(up_arch_get_fs()));
+		int works = 0, tries = 0;
+
+		/* Preempted on its way into the sleep it finds nothing: Linux has forgotten the sequence. */
+		while (!works && tries++ < PROBE_TRIES)
+			works = up_arch_rseq_probe(&cs, rseq_cs_word(up_arch_get_fs()));
 
 		up_syscall1(SYS_exit_group, works ? 0 : 1);
 	}
