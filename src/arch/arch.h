@@ -42,7 +42,7 @@ struct up_rseq_cs {
 } __attribute__((aligned(32)));
 
 /* Where a call comes back to whose activation has been replaced; see switch.S. */
-extern const char up_arch_came_back[], up_arch_came_back_fault[];
+extern const char up_arch_came_back[], up_arch_came_back_fault[], up_arch_came_back_end[];
 extern uint32_t up_arch_home_pid, up_arch_home_signo;
 int up_arch_rseq_probe(struct up_rseq_cs *cs, uint64_t *rseq_cs_word);
 

@@ -86,6 +86,14 @@ static bool sleeps_uninterruptibly(long nr)
 	}
 }
 
+/* Being led home already: the way back is known there, and would be forgotten for one that leads there
+ * once more.  Linux kills for a sequence that begins where it is left to. */
+static bool on_its_way_home(uint64_t pc)
+{
+	return pc >= (uintptr_t)up_arch_came_back && pc < (uintptr_t)up_arch_came_back_end &&
+	       !UP_MUT(led_home_twice);
+}
+
 /*
  * Where the program goes on when the call is over.  Not so where Linux has seen to the call's end
  * already, and sleeps on the way out: on a page of the stack for a signal's frame, the number is still
@@ -112,7 +120,7 @@ int up_task_look(const struct up_act *a, struct up_look *ret_look)
 		return -EAGAIN;
 	ret_look->pc = last_hex(buf, n);
 	nr = first_number(buf);
-	if (nr >= 0 && !comes_back_to(ret_look->pc, nr))
+	if (on_its_way_home(ret_look->pc) || (nr >= 0 && !comes_back_to(ret_look->pc, nr)))
 		return -EAGAIN;
 	ret_look->nr = (int)nr;
 	ret_look->unint = up_home_by_rseq(nr < 0) ? sleeps_uninterruptibly(nr)

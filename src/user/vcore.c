@@ -130,12 +130,14 @@ static void make_ready(struct up_uthread *u, uint32_t v, enum upcall_why why)
 	}
 }
 
-static void take_back(uint32_t v)
+/* How many came. */
+static unsigned take_back(uint32_t v)
 {
 	struct up_uthread *u, *next, *fifo = NULL;
+	unsigned nr = 0;
 
 	if (!up_load_relaxed(&up_rt.back))
-		return;
+		return 0;
 	/* acquire: pairs with up_push_back() */
 	for (u = up_xchg_acquire(&up_rt.back, NULL); u; u = next) {
 		next = u->next;
@@ -145,7 +147,9 @@ static void take_back(uint32_t v)
 	for (u = fifo; u; u = next) {
 		next = u->next;
 		make_ready(u, v, UPCALL_UNBLOCKED);
+		nr++;
 	}
+	return nr;
 }
 
 /* On the loop of an activation that was replaced: its uthread is whole, in memory. */
@@ -288,19 +292,59 @@ static struct up_uthread *idle_look(struct up_vcore *vc)
 	return u;
 }
 
+/* Work has come: bring in a vcore that is idle, if there is one.  Its last look and our queueing
+ * are ordered by the two full fences (set_idle, here): one of us sees the other. */
+static void wake_vcore(uint32_t self)
+{
+	struct up_port *port = up_rt.port;
+	uint64_t arg[5] = { 0 };
+	uint32_t v, online;
+
+	up_fence_seq_cst();
+	if (!up_load_relaxed(&up_rt.nr_idle))
+		return;
+	for (v = 0; v < up_rt.max_vcores; v++) {
+		if (v == self || !up_load_relaxed(&up_rt.vcores[v].idle))
+			continue;
+		/* Seen before it gives its core back, this makes the yield fail. */
+		up_store_seq_cst(&port->vc[v].notif_pending, 1);
+		break;
+	}
+	/* Even where none seems to be missing: an idle one may be on its way out, and only a request
+	 * that its yield has not seen yet turns it back. */
+	online = UP_MIN(up_load_acquire(&port->info->num_vcores) + 1,
+			up_load_relaxed(&up_rt.target));
+	up_store_relaxed(&port->data->res[UPABI_RES_CORES].wanted, online);
+	up_port_call(port, up_act_self_vc()->num, UPABI_OP_REQUEST, arg, NULL);
+}
+
+/* What it goes on with, if anything. */
+static bool goes_on(struct up_act *a)
+{
+	struct up_uthread *u = a->gs.uthread;
+
+	if (!u || in_section(a))
+		return u != NULL;
+	/* A section's holder that has lost its core goes first: u may be waiting for it. */
+	return !u->resched && (!up_load_relaxed(&up_rt.urgent) || UP_MUT(urgent_waits));
+}
+
 __attribute__((noreturn)) static void loop(struct up_act *a)
 {
 	struct up_vcore *vc = vcore_of(a);
 	struct up_uthread *u;
+	unsigned nr;
 
 	for (;;) {
 		if (up_load_relaxed(a->gs.parked))
 			up_watch_arm(vc->id);
 		up_event_drain(vc);
-		take_back(vc->id);
+		nr = take_back(vc->id) + (a->gs.uthread != NULL);
+		if (nr > 1 && !UP_MUT(unblocked_wakes_nobody))
+			wake_vcore(vc->id);
 		look_at_take(a, vc);
 		u = a->gs.uthread;
-		if (u && (!u->resched || in_section(a))) {
+		if (goes_on(a)) {
 			set_idle(vc, 0);
 			u->cs_depth = a->gs.cs_depth;
 			run(a, u);
@@ -381,8 +425,8 @@ bool up_vcore_leave(struct up_act *a, uint64_t how)
 		/* True: our core is the other's now; else it runs, or must not: go on here. */
 		return up_act_leave_core(a, UPABI_OP_CHANGE_TO, arg);
 	case UP_OWN_TO_S:
-		((struct up_uthread *)a->gs.uthread)->moved =
-			up_port_call(up_rt.port, a->num, UPABI_OP_TO_S, arg, NULL);
+		((struct up_uthread *)a->gs.uthread)->moved = up_port_call(
+			up_rt.port, a->num, UPABI_OP_TO_S, arg, NULL);
 		if (!((struct up_uthread *)a->gs.uthread)->moved)
 			up_act_be_single(a);
 		return false;
@@ -394,32 +438,6 @@ bool up_vcore_leave(struct up_act *a, uint64_t how)
 }
 
 /* ---- making ready ---- */
-
-/* Work has come: bring in a vcore that is idle, if there is one.  Its last look and our queueing
- * are ordered by the two full fences (set_idle, here): one of us sees the other. */
-static void wake_vcore(uint32_t self)
-{
-	struct up_port *port = up_rt.port;
-	uint64_t arg[5] = { 0 };
-	uint32_t v, online;
-
-	up_fence_seq_cst();
-	if (!up_load_relaxed(&up_rt.nr_idle))
-		return;
-	for (v = 0; v < up_rt.max_vcores; v++) {
-		if (v == self || !up_load_relaxed(&up_rt.vcores[v].idle))
-			continue;
-		/* Seen before it gives its core back, this makes the yield fail. */
-		up_store_seq_cst(&port->vc[v].notif_pending, 1);
-		break;
-	}
-	/* Even where none seems to be missing: an idle one may be on its way out, and only a request
-	 * that its yield has not seen yet turns it back. */
-	online = UP_MIN(up_load_acquire(&port->info->num_vcores) + 1,
-			up_load_relaxed(&up_rt.target));
-	up_store_relaxed(&port->data->res[UPABI_RES_CORES].wanted, online);
-	up_port_call(port, up_act_self_vc()->num, UPABI_OP_REQUEST, arg, NULL);
-}
 
 /* A thread that is none of ours: through the list, and a notification that starts a vcore. */
 static void ready_from_outside(struct up_uthread *u)

@@ -377,6 +377,57 @@ static int block_before_collection(void)
 	return 0;
 }
 
+/* ---- work beside an idle core ---- */
+
+static atomic_bool has_run;
+
+static void *reads_then_runs(void *arg)
+{
+	char byte;
+
+	CHECK_INT(read(pipe_fds[0], &byte, 1), 1);
+	atomic_store(&has_run, true);
+	return arg;
+}
+
+static void *spins_till_run(void *arg)
+{
+	while (!atomic_load(&has_run))
+		;
+	return arg;
+}
+
+static void *writes_when_idle(void *arg)
+{
+	AWAIT(upcall_nr_vcores() == 1, sched_yield());
+	CHECK_INT(write(pipe_fds[1], "", 1), 1);
+	return arg;
+}
+
+/* The only vcore learns of it between two looks at a uthread that it goes on with. */
+static int unblocked_beside_an_idle_core(void)
+{
+	struct upcall_opts o = { .vcores = 2, .no_slice = true };
+	struct upcall_uthread *reader, *spinner;
+	pthread_t writer;
+	unsigned i;
+
+	rt_need_cpus(2);
+	CHECK_INT(pipe2(pipe_fds, O_CLOEXEC), 0);
+	rt_start_opts(o);
+	for (i = 0; i < 10; i++) {
+		atomic_store(&has_run, false);
+		reader = rt_make(reads_then_runs, &o);
+		spinner = rt_make(spins_till_run, &o);
+		CHECK_INT(pthread_create(&writer, NULL, writes_when_idle, NULL), 0);
+		rt_join(reader);
+		rt_join(spinner);
+		CHECK_INT(pthread_join(writer, NULL), 0);
+	}
+	rt_stop();
+	return 0;
+}
+
 /* ---- a look ---- */
 
 /* What the look makes of a thread of which Linux says this. */
@@ -403,16 +454,21 @@ static void *looks_about(void *arg)
 	CHECK_INT(look_at(14, call + 7), UP_CLASS_UNANNOUNCED);
 	CHECK_INT(look_at(14, call + 6), -EAGAIN);
 	CHECK_INT(look_at(15, call + 7), -EAGAIN); /* rt_sigreturn() goes on elsewhere */
+	CHECK_INT(look_at(-1, call), UP_CLASS_FAULT);
+	/* It is being led home. */
+	CHECK_INT(look_at(-1, up_arch_came_back), -EAGAIN);
+	CHECK_INT(look_at(-1, up_arch_came_back_fault), -EAGAIN);
+	CHECK_INT(look_at(-1, up_arch_came_back_fault + 4), -EAGAIN);
 	/* A library that is unloaded while somebody looks at who was in it. */
 	CHECK_INT(look_at(14, gone + 64), -EAGAIN);
 	return arg;
 }
 
-/* Whoever looks must be able to take the fault. */
-static void check_takes_faults(const char *thread)
+/* The signals that the thread of that name blocks; all before it has the name. */
+static unsigned long long blocked_by(const char *thread)
 {
-	char path[300], line[128];
 	unsigned long long blocked = ~0ull;
+	char path[300], line[128];
 	struct dirent *e;
 	DIR *dir = opendir("/proc/self/task");
 	FILE *f;
@@ -421,24 +477,27 @@ static void check_takes_faults(const char *thread)
 	while ((e = readdir(dir)) && blocked == ~0ull) {
 		snprintf(path, sizeof(path), "/proc/self/task/%s/status", e->d_name);
 		f = fopen(path, "re");
-		if (!f || !fgets(line, sizeof(line), f) || !strstr(line, thread)) {
-			if (f)
-				fclose(f);
-			continue;
-		}
-		while (fgets(line, sizeof(line), f))
-			sscanf(line, "SigBlk: %llx", &blocked);
-		fclose(f);
+		if (f && fgets(line, sizeof(line), f) && strstr(line, thread))
+			while (fgets(line, sizeof(line), f))
+				sscanf(line, "SigBlk: %llx", &blocked);
+		if (f)
+			fclose(f);
 	}
 	closedir(dir);
-	CHECK(!(blocked & 1ull << (SIGSEGV - 1)));
+	return blocked;
+}
+
+/* Whoever looks must be able to take the fault; one that has just been made has its maker's name for a
+ * moment, and nothing open. */
+static void check_takes_faults(const char *thread)
+{
+	AWAIT(!(blocked_by(thread) & 1ull << (SIGSEGV - 1)), upcall_yield());
 }
 
 static int looks_for_calls(void)
 {
 	rt_start(1);
 	rt_join(rt_make(looks_about, NULL));
-	AWAIT(__atomic_load_n(&up_host.watch[0].tid, __ATOMIC_ACQUIRE), upcall_yield());
 	check_takes_faults("upcall-lookout");
 	check_takes_faults("upcall-watch");
 	check_takes_faults("upcall-keeper");
@@ -447,6 +506,7 @@ static int looks_for_calls(void)
 }
 
 static const struct apart cases[] = {
+	CASE("one that unblocks is not left beside an idle core", unblocked_beside_an_idle_core),
 	CASE("only who comes back to a call is taken to be in one", looks_for_calls),
 	CASE("a vcore whose leave is refused is watched again", refused_is_watched),
 	CASE("one that has left late leaves the vcore's next watched", left_late),

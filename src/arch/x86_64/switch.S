@@ -417,6 +417,9 @@ up_arch_came_back_fault_counted:
 	popfq
 	ret	$128
 	.size	up_arch_came_back_fault, . - up_arch_came_back_fault
+	.globl	up_arch_came_back_end
+	.hidden	up_arch_came_back_end
+up_arch_came_back_end:
 
 /* int up_arch_rseq_probe(struct up_rseq_cs *cs, uint64_t *rseq_cs_word): sleeps for a moment with
  * the section set behind the call.  1: Linux brought us to the abort address. */
