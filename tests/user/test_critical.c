@@ -166,6 +166,52 @@ static int taken_in_the_middle(void)
 
 static atomic_uint loops[2];
 
+static atomic_int holder_on = -1;
+static atomic_bool section_over;
+
+static void *holds_for_long(void *arg)
+{
+	upcall_critical_enter();
+	atomic_store(&holder_on, upcall_vcore_id());
+	rt_spin_ns(50 * MS);
+	atomic_store(&section_over, true); /* what is waited for; at the section's end we give way */
+	upcall_critical_leave();
+	return arg;
+}
+
+/* Takes the holder's core for good, and then needs what the holder is at. */
+static void *takes_and_waits(void *arg)
+{
+	AWAIT(atomic_load(&holder_on) >= 0, );
+	CHECK_INT(upcall_request(1, 1), 0);
+	CHECK_INT(upcall_preempt(atomic_load(&holder_on), 0), 0);
+	while (!atomic_load(&section_over))
+		;
+	return arg;
+}
+
+/* No slice ends the turn of the one that waits. */
+static int goes_before_ones_own(void)
+{
+	struct upcall_opts o = { .vcores = 2, .no_slice = true };
+	struct upcall_uthread *holder, *waits;
+	unsigned i;
+
+	rt_need_cpus(2);
+	rt_start_opts(o);
+	for (i = 0; i < 5; i++) {
+		atomic_store(&holder_on, -1);
+		atomic_store(&section_over, false);
+		CHECK_INT(upcall_request(2, 1), 0);
+		holder = rt_make(holds_for_long, &o);
+		waits = rt_make(takes_and_waits, &o);
+		rt_join(holder);
+		rt_join(waits);
+	}
+	rt_stop();
+	return 0;
+}
+
 /* Two holders, two vcores, cores taken from both over and over; each counts whole sections. */
 static void *hold_and_lose(void *arg)
 {
@@ -234,6 +280,7 @@ static const struct apart cases[] = {
 	CASE("sections nest", sections_nest),
 	CASE("a range goes on to its end in its second copy", range_goes_on),
 	CASE("a core taken in the middle: the holder first", taken_in_the_middle),
+	CASE("... and before whoever runs on another vcore", goes_before_ones_own),
 	CASE("holders that lose their cores again and again, 1 vcore", stacked_up_1),
 	CASE("holders that lose their cores again and again, 2 vcores", stacked_up_2),
 	CASE("a section outlives a block inside it", block_inside),
