@@ -20,6 +20,7 @@
 #include "base/bits.h"
 #include "base/clock.h"
 #include "base/inject.h"
+#include "base/mutant.h"
 #include "base/syscall.h"
 #include "host/task.h"
 
@@ -147,7 +148,7 @@ static void enforce_take(uint32_t v, uint64_t now)
 	}
 	if (!w->take_ns)
 		w->take_ns = now;
-	if (now - w->take_ns < TAKE_PATIENCE_NS)
+	if (now - w->take_ns < TAKE_PATIENCE_NS || UP_MUT(take_not_enforced))
 		return;
 	a = up_act_get(up_load_relaxed(&m->act));
 	if (!a || up_task_class(a) >= 0)

@@ -292,24 +292,36 @@ static struct up_uthread *idle_look(struct up_vcore *vc)
 	return u;
 }
 
+/* All that are idle and online: seen before it gives its core back, this makes a yield fail.  Who is
+ * offline has no yield under way, and must not be taken for one that has. */
+static void mark_idle(uint32_t self)
+{
+	struct up_port *port = up_rt.port;
+	uint32_t v;
+
+	for (v = 0; v < up_rt.max_vcores; v++) {
+		if (v == self || !up_load_relaxed(&up_rt.vcores[v].idle))
+			continue;
+		/* acquire: one that comes online behind this look finds what we have queued */
+		if (up_load_acquire(&port->vmap[v].valid) || UP_MUT(first_idle_marked))
+			up_store_seq_cst(&port->vc[v].notif_pending, 1);
+		if (UP_MUT(first_idle_marked))
+			break;
+	}
+}
+
 /* Work has come: bring in a vcore that is idle, if there is one.  Its last look and our queueing
  * are ordered by the two full fences (set_idle, here): one of us sees the other. */
 static void wake_vcore(uint32_t self)
 {
 	struct up_port *port = up_rt.port;
 	uint64_t arg[5] = { 0 };
-	uint32_t v, online;
+	uint32_t online;
 
 	up_fence_seq_cst();
 	if (!up_load_relaxed(&up_rt.nr_idle))
 		return;
-	for (v = 0; v < up_rt.max_vcores; v++) {
-		if (v == self || !up_load_relaxed(&up_rt.vcores[v].idle))
-			continue;
-		/* Seen before it gives its core back, this makes the yield fail. */
-		up_store_seq_cst(&port->vc[v].notif_pending, 1);
-		break;
-	}
+	mark_idle(self);
 	/* Even where none seems to be missing: an idle one may be on its way out, and only a request
 	 * that its yield has not seen yet turns it back. */
 	online = UP_MIN(up_load_acquire(&port->info->num_vcores) + 1,

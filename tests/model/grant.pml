@@ -2,6 +2,7 @@
 /*
  * One vcore on one core, two activations, a host that performs effects late and in any order and
  * fails some.  The kernel side's calls are atomic, as under its lock; everything else interleaves.
+ * What it publishes is seen at once: yield.pml and take.pml have store buffers for that.
  * Claims: never two activations on the core; running activations are as many as online vcores;
  * preemptions sent and done differ by the one under way; nobody waits for ever.
  * Broken on purpose: STALE_TAKE (a report that is out of date is believed), ANY_RELEASE (an activation

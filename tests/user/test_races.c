@@ -4,6 +4,7 @@
  * its part, or for a while that is long beside the window, and what must hold is looked at.
  */
 #include "base/inject.h"
+#include "host/act.h"
 #include "rt.h"
 #include "user/uthread.h"
 
@@ -155,6 +156,89 @@ static int race_9_17_76(void)
 		rt_join(u);
 	}
 	CHECK(atomic_load(&plan.held));
+	rt_stop();
+	return 0;
+}
+
+/* 17, 76: more vcores are wanted than there are cores.  One is idle for want of a core, another on its
+ * own account and on its way out: the work that comes is the latter's. */
+static struct {
+	atomic_uint here, gone, armed, held, let;
+} few;
+
+static int on_way_out(unsigned nr, const char *name, void *arg)
+{
+	unsigned turn;
+
+	if (strcmp(name, "leave_yield") || !atomic_load(&few.armed))
+		return 0;
+	turn = atomic_fetch_add(&few.held, 1) + 1;
+	while (atomic_load(&few.let) < turn)
+		;
+	return 0;
+}
+
+static void limit_cores(unsigned nr)
+{
+	up_preempt_disable();
+	CHECK_INT(up_embed_core_limit(up_host.embed, nr), 0);
+	up_preempt_enable();
+}
+
+#define FEW_ROUNDS 5
+
+/* On vcore 1, and stays there: vcore 0 has had its core taken away, 2 is on its way out. */
+static void make_beside_idle(void)
+{
+	struct upcall_uthread *u[FEW_ROUNDS + 1];
+	unsigned i;
+
+	AWAIT(upcall_nr_vcores() == 2, );
+	limit_cores(2);
+	u[0] = rt_make(count, NULL); /* one more vcore is wanted from here on, in vain */
+	atomic_store(&few.armed, 1);
+	atomic_store(&few.gone, 1);
+	for (i = 1; i <= FEW_ROUNDS; i++) {
+		AWAIT(atomic_load(&few.held) == i, );
+		CHECK_INT(atomic_load(&laps), i);
+		u[i] = rt_make(count, NULL);
+		atomic_store(&few.let, i);
+		AWAIT(atomic_load(&laps) == i + 1, );
+	}
+	atomic_store(&few.armed, 0);
+	atomic_store(&few.let, ~0u);
+	for (i = 0; i <= FEW_ROUNDS; i++)
+		rt_join(u[i]);
+}
+
+static void *one_of_three(void *arg)
+{
+	atomic_fetch_add(&few.here, 1);
+	AWAIT(atomic_load(&few.here) == 3, );
+	if (upcall_vcore_id() == 1)
+		make_beside_idle();
+	else if (upcall_vcore_id() == 2)
+		AWAIT(atomic_load(&few.gone), );
+	return arg;
+}
+
+static int race_17_76_few(void)
+{
+	struct upcall_uthread *u[3];
+	unsigned i;
+
+	rt_need_cpus(2);
+	up_inject_set_hook(on_way_out, NULL);
+	rt_start_opts((struct upcall_opts){ .vcores = 3, .slice_ns = 100000 * MS });
+	up_preempt_disable();
+	if (rt_cpus() == 2) /* a third one, in name only */
+		CHECK_INT(up_embed_core_add(up_host.embed, 2), 0);
+	up_preempt_enable();
+	limit_cores(3);
+	for (i = 0; i < 3; i++)
+		u[i] = rt_make(one_of_three, NULL);
+	for (i = 0; i < 3; i++)
+		rt_join(u[i]);
 	rt_stop();
 	return 0;
 }
@@ -338,6 +422,7 @@ static const struct apart cases[] = {
 	CASE("race_30_75 its uthread runs elsewhere before it has said so", race_30_75),
 	CASE("race_66 an announced call finds itself replaced", race_66_call),
 	CASE("race_9_17_76 work comes to a vcore that is on its way out", race_9_17_76),
+	CASE("race_17_76 ... though another is idle for want of a core", race_17_76_few),
 	CASE("race_22_27 a vcore that leaves is taken and started", race_22_27),
 	CASE("race_12_18 a message comes behind the last look at the ring", race_12_18),
 	CASE("race_1 a message comes on the way out of vcore context", race_1_leave),
