@@ -205,6 +205,8 @@ int up_start(const struct upcall_opts *opts, const struct upcall_sched_ops *defa
 		up_setxid_init();
 	if (r) {
 		up_host_stop();
+		up_fault_fini();
+		up_notify_fini();
 		if (up_rt.main)
 			up_libc_stop(up_rt.main);
 		undo();
