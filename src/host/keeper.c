@@ -206,6 +206,7 @@ int up_keeper_start(void)
 	}
 	if (r) {
 		up_capacity_close(keeper.src);
+		up_capacity_fini(&keeper.cap[keeper.now_at]);
 		close(keeper.bell_fd);
 		keeper.src = NULL;
 		keeper.bell_fd = -1;
