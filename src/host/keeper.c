@@ -17,6 +17,7 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/clock.h"
+#include "base/mutant.h"
 #include "base/syscall.h"
 #include "host/capacity.h"
 #include "host/task.h"
@@ -206,7 +207,8 @@ int up_keeper_start(void)
 	}
 	if (r) {
 		up_capacity_close(keeper.src);
-		up_capacity_fini(&keeper.cap[keeper.now_at]);
+		if (!UP_MUT(failed_keeper_left_cores))
+			up_capacity_fini(&keeper.cap[keeper.now_at]);
 		close(keeper.bell_fd);
 		keeper.src = NULL;
 		keeper.bell_fd = -1;

@@ -316,7 +316,7 @@ static int get_block(uint32_t *ret_nr)
 		err = prepare_new(block_fs(nr));
 	if (!err)
 		*ret_nr = nr;
-	else
+	else if (!UP_MUT(refused_block_lost))
 		push_free(nr);
 	return err;
 }

@@ -24,6 +24,7 @@
 #include "base/bits.h"
 #include "base/clock.h"
 #include "base/futex.h"
+#include "base/mutant.h"
 #include "user/tls_layout.h"
 
 struct up_tls_layout up_tls_layout = { .why = "not probed yet" };
@@ -502,7 +503,7 @@ int up_tls_probe(void)
 	else if (err != -ENOTSUP)
 		l->why = "no memory, or no thread to look at";
 	/* What was refused for want of something may be had the next time. */
-	decided = !err || err == -ENOTSUP;
+	decided = !err || err == -ENOTSUP || UP_MUT(refused_probe_believed);
 	return err;
 }
 
