@@ -63,8 +63,7 @@ static bool any_online(void)
 }
 
 /* Signals that have not come, or were never sent: it came back from a sleep during which it was
- * notified, and was not replaced; or no timer or slicer could be made for
- * its slices. */
+ * notified, and was not replaced; or nothing could be made to end its slices. */
 static void prod(struct up_act *a, uint32_t v, bool same)
 {
 	bool has = up_host.use_slicer ? up_host.watch[v].has_slicer : a->has_timer;
