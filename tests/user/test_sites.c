@@ -167,7 +167,8 @@ static void in_between(void)
 
 	for (i = 0; i < nr; i++)
 		made += !refused(upcall_uthread_create(&u[made], NULL, kinds[i], &strict));
-	refused(upcall_request(1, 0));
+	if (!refused(upcall_request(1, 0)))
+		AWAIT(upcall_nr_vcores() <= 1, upcall_yield());
 	turns();
 	refused(upcall_request(2, 0));
 	for (i = 0; i < made; i++)
