@@ -22,8 +22,8 @@
  * Sleeps while *word is expected, until deadline_ns on CLOCK_MONOTONIC. 0: woken, maybe for no
  * cause; -EAGAIN: *word was another value; -ETIMEDOUT; -EINTR.
  */
-static inline int up_futex_wait_op(uint32_t *word, uint32_t expected, uint64_t deadline_ns,
-				   int flags)
+static UP_SYSCALL_INLINE int up_futex_wait_op(uint32_t *word, uint32_t expected,
+					      uint64_t deadline_ns, int flags)
 {
 	struct timespec ts = up_ns_timespec(deadline_ns);
 	struct timespec *until = deadline_ns == UP_FUTEX_FOREVER ? NULL : &ts;
@@ -34,27 +34,29 @@ static inline int up_futex_wait_op(uint32_t *word, uint32_t expected, uint64_t d
 }
 
 /* Wakes at most nr sleepers; the result is how many, or -errno. */
-static inline int up_futex_wake_op(uint32_t *word, int nr, int flags)
+static UP_SYSCALL_INLINE int up_futex_wake_op(uint32_t *word, int nr, int flags)
 {
 	return (int)up_syscall3(SYS_futex, word, FUTEX_WAKE | flags, nr);
 }
 
-static inline int up_futex_wait_private(uint32_t *word, uint32_t expected, uint64_t deadline_ns)
+static UP_SYSCALL_INLINE int up_futex_wait_private(uint32_t *word, uint32_t expected,
+						   uint64_t deadline_ns)
 {
 	return up_futex_wait_op(word, expected, deadline_ns, FUTEX_PRIVATE_FLAG);
 }
 
-static inline int up_futex_wait_shared(uint32_t *word, uint32_t expected, uint64_t deadline_ns)
+static UP_SYSCALL_INLINE int up_futex_wait_shared(uint32_t *word, uint32_t expected,
+						  uint64_t deadline_ns)
 {
 	return up_futex_wait_op(word, expected, deadline_ns, 0);
 }
 
-static inline int up_futex_wake_private(uint32_t *word, int nr)
+static UP_SYSCALL_INLINE int up_futex_wake_private(uint32_t *word, int nr)
 {
 	return up_futex_wake_op(word, nr, FUTEX_PRIVATE_FLAG);
 }
 
-static inline int up_futex_wake_shared(uint32_t *word, int nr)
+static UP_SYSCALL_INLINE int up_futex_wake_shared(uint32_t *word, int nr)
 {
 	return up_futex_wake_op(word, nr, 0);
 }

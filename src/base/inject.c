@@ -19,6 +19,7 @@ extern const struct up_inject_point *const __stop_up_inject[]
 
 static up_inject_fn hook;
 static void *hook_arg;
+static up_inject_syscall_fn syscall_hook;
 
 void up_inject_set_hook(up_inject_fn fn, void *arg)
 {
@@ -54,4 +55,18 @@ int up_inject_hit(const struct up_inject_point *const *slot)
 	if (!fn)
 		return 0;
 	return fn((unsigned)(slot - __start_up_inject), (*slot)->name, up_load_relaxed(&hook_arg));
+}
+
+void up_inject_set_syscall_hook(up_inject_syscall_fn fn)
+{
+	up_store_release(&syscall_hook, fn); /* pairs with the acquire below */
+}
+
+/* Called where vector registers are the program's: so is the hook. */
+__attribute__((noinline, target("general-regs-only"))) long up_inject_syscall(long nr, long a,
+									      long b)
+{
+	up_inject_syscall_fn fn = up_load_acquire(&syscall_hook);
+
+	return fn ? fn((uintptr_t)__builtin_return_address(0), nr, a, b) : 0;
 }

@@ -8,9 +8,14 @@
  * the same, and its value is what the hook returns: non-zero means "pretend that the call right
  * here failed" (0 in an ordinary build). The hook runs wherever the point stands (vcore context,
  * signal handlers): it must not allocate, and must not touch TLS.
+ *
+ * Every system call that base/syscall.h makes asks as well, by another hook: it learns where the
+ * call stands and what it is, and may answer in Linux' place.
  */
 #ifndef UP_BASE_INJECT_H
 #define UP_BASE_INJECT_H
+
+#include <stdint.h>
 
 typedef int (*up_inject_fn)(unsigned nr, const char *name, void *arg);
 
@@ -31,6 +36,13 @@ const char *up_inject_name(unsigned nr);
 int up_inject_find(const char *name);
 /* What the macros call. */
 int up_inject_hit(const struct up_inject_point *const *slot);
+
+/* 0: the call is made. Else its result, -errno. As above, and often on a small stack or with
+ * nobody's FS base. */
+typedef long (*up_inject_syscall_fn)(uintptr_t site, long nr, long a, long b);
+void up_inject_set_syscall_hook(up_inject_syscall_fn fn);
+/* What base/syscall.h calls; the site is where this returns to. */
+long up_inject_syscall(long nr, long a, long b);
 
 #ifdef UP_INJECT_ON
 #define UP_INJECT_FAIL(point_name)                                                            \

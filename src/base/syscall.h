@@ -9,10 +9,28 @@
 
 #include <sys/syscall.h>
 
+/* In the build for tests of failures each call first asks whether it is to fail, and stands where it
+ * is written, so that it is known by its address. */
+#ifdef UP_INJECT_ON
+#include "base/inject.h"
+#define UP_SYSCALL_INLINE inline __attribute__((always_inline, target("general-regs-only")))
+#define UP_SYSCALL_ASK(nr, a, b)                                   \
+	do {                                                       \
+		long refused_ = up_inject_syscall((nr), (a), (b)); \
+		if (refused_)                                      \
+			return refused_;                           \
+	} while (0)
+#else
+#define UP_SYSCALL_INLINE	 inline
+#define UP_SYSCALL_ASK(nr, a, b) ((void)0)
+#endif
+
 #if defined(__x86_64__)
 
-static inline long up_syscall6(long nr, long a, long b, long c, long d, long e, long f)
+static UP_SYSCALL_INLINE long up_syscall6(long nr, long a, long b, long c, long d, long e, long f)
 {
+	UP_SYSCALL_ASK(nr, a, b);
+
 	long ret;
 	register long r10 __asm__("r10") = d;
 	register long r8 __asm__("r8") = e;
@@ -27,8 +45,10 @@ static inline long up_syscall6(long nr, long a, long b, long c, long d, long e, 
 
 #elif defined(__aarch64__)
 
-static inline long up_syscall6(long nr, long a, long b, long c, long d, long e, long f)
+static UP_SYSCALL_INLINE long up_syscall6(long nr, long a, long b, long c, long d, long e, long f)
 {
+	UP_SYSCALL_ASK(nr, a, b);
+
 	register long x8 __asm__("x8") = nr;
 	register long x0 __asm__("x0") = a;
 	register long x1 __asm__("x1") = b;
@@ -50,8 +70,10 @@ static inline long up_syscall6(long nr, long a, long b, long c, long d, long e, 
 #include <unistd.h>
 
 /* The fallback does pass through libc and its errno: a CPU named above is needed for M:N. */
-static inline long up_syscall6(long nr, long a, long b, long c, long d, long e, long f)
+static UP_SYSCALL_INLINE long up_syscall6(long nr, long a, long b, long c, long d, long e, long f)
 {
+	UP_SYSCALL_ASK(nr, a, b);
+
 	int saved = errno;
 	long ret = syscall(nr, a, b, c, d, e, f);
 

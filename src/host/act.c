@@ -96,7 +96,9 @@ static void make_timer(struct up_act *a)
 	a->has_timer = timer_create(CLOCK_THREAD_CPUTIME_ID, &ev, &a->timer) == 0;
 	if (a->has_timer && up_host.slice_ns && !up_host.use_slicer) {
 		its.it_interval = its.it_value = up_ns_timespec(up_host.slice_ns);
-		timer_settime(a->timer, 0, &its, NULL);
+		a->has_timer = !timer_settime(a->timer, 0, &its, NULL);
+		if (!a->has_timer)
+			timer_delete(a->timer);
 	}
 }
 

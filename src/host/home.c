@@ -39,7 +39,7 @@ static uint64_t *rseq_cs_word(uint64_t fs)
 /* In a child, since a kernel built to debug rseq kills who makes a call inside a sequence. */
 static bool probe(void)
 {
-	int status = 0;
+	int status = -1; /* no answer is no */
 	long pid;
 
 	pid = up_syscall5(SYS_clone, 0, 0, 0, 0, 0); /* no exit signal: nobody else hears of it */

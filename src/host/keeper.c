@@ -207,6 +207,8 @@ int up_keeper_start(void)
 	}
 	if (r) {
 		up_capacity_close(keeper.src);
+		if (!UP_MUT(failed_keeper_left_cores))
+			up_capacity_fini(&keeper.cap[keeper.now_at]);
 		close(keeper.bell_fd);
 		keeper.src = NULL;
 		keeper.bell_fd = -1;

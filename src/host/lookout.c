@@ -64,10 +64,11 @@ static bool any_online(void)
 }
 
 /* Signals that have not come, or were never sent: it came back from a sleep during which it was
- * notified, and was not replaced; or no timer could be made for its slices. */
+ * notified, and was not replaced; or nothing could be made to end its slices. */
 static void prod(struct up_act *a, uint32_t v, bool same)
 {
-	bool slice = same && !a->has_timer && up_host.slice_ns && !up_host.use_slicer;
+	bool has = up_host.use_slicer ? up_host.watch[v].has_slicer : a->has_timer;
+	bool slice = same && !has && up_host.slice_ns;
 
 	if (slice)
 		up_store_relaxed(&a->slice_due, 1);

@@ -21,6 +21,7 @@
 
 static const int fault_signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP };
 static struct sigaction old_actions[UP_ARRAY_LEN(fault_signals)];
+static unsigned nr_ours; /* of fault_signals[], from the first on */
 static struct up_fault_hook hook;
 
 static void say(const char *s)
@@ -213,8 +214,8 @@ int up_fault_init(void)
 	sigfillset(&sa.sa_mask);
 	for (i = 0; i < UP_ARRAY_LEN(fault_signals); i++)
 		sigdelset(&sa.sa_mask, fault_signals[i]);
-	for (i = 0; i < UP_ARRAY_LEN(fault_signals); i++)
-		if (up_libc()->sigaction(fault_signals[i], &sa, &old_actions[i]))
+	for (nr_ours = 0; nr_ours < UP_ARRAY_LEN(fault_signals); nr_ours++)
+		if (up_libc()->sigaction(fault_signals[nr_ours], &sa, &old_actions[nr_ours]))
 			return -errno;
 	return 0;
 }
@@ -223,8 +224,9 @@ void up_fault_fini(void)
 {
 	size_t i;
 
-	for (i = 0; i < UP_ARRAY_LEN(fault_signals); i++)
+	for (i = 0; i < nr_ours; i++)
 		up_libc()->sigaction(fault_signals[i], &old_actions[i], NULL);
+	nr_ours = 0;
 }
 
 int up_fault_old_action(int sig, struct sigaction *old, const struct sigaction *act)

@@ -16,6 +16,7 @@
 #include "base/bits.h"
 #include "base/clock.h"
 #include "base/futex.h"
+#include "base/mutant.h"
 #include "base/syscall.h"
 #include "user/libc.h"
 #include "user/tls.h"
@@ -205,6 +206,10 @@ int up_start(const struct upcall_opts *opts, const struct upcall_sched_ops *defa
 		up_setxid_init();
 	if (r) {
 		up_host_stop();
+		if (!UP_MUT(failed_start_left_handlers)) {
+			up_fault_fini();
+			up_notify_fini();
+		}
 		if (up_rt.main)
 			up_libc_stop(up_rt.main);
 		undo();

@@ -38,6 +38,7 @@ struct block {
 	uint32_t next_free; /* number + 1; owned by whoever pops or pushes the block */
 	uint32_t live; /* a uthread has it; set and cleared by the owner, read in a forked child */
 	uint32_t bare; /* libc holds no dtv for it: the next use must allocate one */
+	uint32_t made; /* it is in libc's list; not so, it is as new */
 };
 
 static struct {
@@ -272,6 +273,7 @@ static int prepare_new(uintptr_t fs)
 	if (UP_INJECT_FAIL(tls_allocate) || !up_tls_layout.allocate((void *)fs))
 		return -ENOMEM;
 	up_list_init(link);
+	block_of(fs)->made = 1;
 	if (UP_MUT(tls_list_not_linked))
 		return 0;
 	up_tls_threads_lock();
@@ -302,19 +304,20 @@ static int get_block(uint32_t *ret_nr)
 	uint32_t nr;
 	int err;
 
-	if (pop_free(&nr)) {
-		err = prepare_used(block_fs(nr));
-		if (err)
-			push_free(nr);
-	} else {
+	if (!pop_free(&nr)) {
 		err = carve(&nr);
 		if (err)
 			return err;
-		/* A block that libc had no memory for is lost, a few kB that were never touched. */
-		err = prepare_new(block_fs(nr));
 	}
+	/* One that libc had no memory for before is as good as a new one. */
+	if (block_of(block_fs(nr))->made)
+		err = prepare_used(block_fs(nr));
+	else
+		err = prepare_new(block_fs(nr));
 	if (!err)
 		*ret_nr = nr;
+	else if (!UP_MUT(refused_block_lost))
+		push_free(nr);
 	return err;
 }
 
@@ -380,9 +383,14 @@ void up_tls_fork_child(uintptr_t keep)
 		uintptr_t fs = block_fs(nr);
 		struct up_list *link = (struct up_list *)(fs + up_tls_layout.list);
 
-		/* One that was being made, or that libc refused, has no table: it stays lost. */
-		if (fs == keep || !*(uintptr_t *)(fs + UP_TCB_DTV))
+		if (fs == keep)
 			continue;
+		/* One that was being made, or that libc refused: it is as new. */
+		if (!block_of(fs)->made) {
+			block_of(fs)->nr = nr;
+			push_free(nr);
+			continue;
+		}
 		up_tls_threads_lock();
 		up_list_push_front(up_tls_layout.threads, link);
 		up_tls_threads_unlock();

@@ -24,6 +24,7 @@
 #include "base/bits.h"
 #include "base/clock.h"
 #include "base/futex.h"
+#include "base/mutant.h"
 #include "user/tls_layout.h"
 
 struct up_tls_layout up_tls_layout = { .why = "not probed yet" };
@@ -272,7 +273,7 @@ static int find_libc_block(struct up_tls_layout *l)
 static int check_dtv(struct up_tls_layout *l)
 {
 	struct link_map *libc = map_of((const void *)l->call_dtors);
-	size_t modid = *(size_t *)((char *)libc + l->map_tls_modid);
+	size_t modid = libc ? *(size_t *)((char *)libc + l->map_tls_modid) : 0;
 	uintptr_t fs = up_tls_fs();
 	void **dtv = *(void ***)(fs + UP_TCB_DTV);
 	size_t len = (size_t)dtv[-2];
@@ -328,6 +329,8 @@ static int find_keys(struct up_tls_layout *l)
 	pthread_key_t key_a, key_b;
 	bool in_use = false;
 
+	if (!libc)
+		return MISSING("it is not where it was");
 	if (pthread_key_create(&key_a, probe_dtor_a))
 		return MISSING("no key is left");
 	if (pthread_key_create(&key_b, probe_dtor_b)) {
@@ -380,7 +383,9 @@ static int try_lock(struct up_tls_layout *l, struct hold *h)
 	waited = await(word, 2);
 	up_tls_threads_unlock();
 	pthread_join(maker, NULL);
-	return waited ? h->err : MISSING("making a thread does not take the lock");
+	if (h->err)
+		return h->err;
+	return waited ? 0 : MISSING("making a thread does not take the lock");
 }
 
 static int find_threads(struct up_tls_layout *l, struct sample *s, void *stack)
@@ -417,12 +422,14 @@ static void *try_block(void *arg)
 	up_arch_set_fs(fs);
 	good = (uintptr_t)pthread_self() == fs && is_listed_locked(fs);
 	mem = malloc(64);
-	good = good && mem && isalpha('a') && !isalpha('1') && sched_getcpu() >= 0;
+	good = good && isalpha('a') && !isalpha('1') && sched_getcpu() >= 0;
 	free(mem);
 	up_tls_run_dtors();
 	up_arch_set_fs(own);
 	up_tls_destroy(fs);
-	if (!good)
+	if (!mem)
+		*ret_err = -ENOMEM;
+	else if (!good)
 		*ret_err = MISSING("a thread did not work with storage of ours");
 	return NULL;
 }
@@ -476,11 +483,12 @@ static int probe_threads(struct up_tls_layout *l)
 int up_tls_probe(void)
 {
 	struct up_tls_layout *l = &up_tls_layout;
-	static int answer = 1;
+	static bool decided;
 	int err;
 
-	if (answer <= 0)
-		return answer;
+	if (decided)
+		return l->ok ? 0 : -ENOTSUP;
+	memset(l, 0, sizeof(*l));
 	err = find_symbols(l);
 	err = err ? err : find_fields(l);
 	err = err ? err : probe_threads(l);
@@ -494,7 +502,8 @@ int up_tls_probe(void)
 		l->why = NULL;
 	else if (err != -ENOTSUP)
 		l->why = "no memory, or no thread to look at";
-	answer = err;
+	/* What was refused for want of something may be had the next time. */
+	decided = !err || err == -ENOTSUP || UP_MUT(refused_probe_believed);
 	return err;
 }
 
