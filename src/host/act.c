@@ -328,6 +328,38 @@ static void tell_reported(struct up_act *victim, bool accepted)
 		up_futex_wake_private(&victim->reported, 1);
 }
 
+/*
+ * We do not step in after all.  Where the vcore is the victim's still it is as if nobody had: the next
+ * look finds the victim asleep, and somebody else for it.  False: it has come back, and waits to be
+ * told.
+ */
+static bool give_back(struct up_act *victim, uint32_t v)
+{
+	uint64_t run = up_load_acquire(&victim->gs.run);
+	uint32_t class = up_load_relaxed(&victim->stolen_class);
+
+	if (up_run_state(run) != UP_RUN_STOLEN || UP_MUT(refused_not_given_back) ||
+	    up_load_acquire(&up_host.port->amap[victim->num].state) != UPABI_ACT_RUNNING ||
+	    up_load_acquire(&up_host.port->vmap[v].act) != victim->num)
+		return false;
+	victim->stats.blocked[class]--; /* ours to count as long as it is replaced */
+	/* acq_rel: the victim's exchange on its way out or this one comes first */
+	if (up_cas_acq_rel(&victim->gs.run, &run,
+			   run - UP_RUN_STOLEN + UP_RUN_SEQ + UP_RUN_UTHREAD)) {
+		up_watch_arm(v);
+		return true;
+	}
+	victim->stats.blocked[class]++;
+	return false;
+}
+
+static int report_once(struct up_act *a, const uint64_t arg[5])
+{
+	if (UP_INJECT_FAIL(block_refused))
+		return -EAGAIN;
+	return up_port_call(up_host.port, a->num, UPABI_OP_BLOCKED, arg, NULL);
+}
+
 /* The first thing a replacement does: it is on the vcore already, the kernel side hears of it. */
 static int report_block(struct up_act *a, uint32_t v)
 {
@@ -341,14 +373,15 @@ static int report_block(struct up_act *a, uint32_t v)
 	/* Refused though the victim is the vcore's by the kernel side's own word: its start has not
 	 * been collected yet.  Nobody else would bring the core back. */
 	for (;;) {
-		r = up_port_call(up_host.port, a->num, UPABI_OP_BLOCKED, arg, NULL);
+		r = report_once(a, arg);
 		if (r != -ESTALE || ++tries == REPORT_TRIES || UP_MUT(block_reported_once) ||
 		    up_load_acquire(&m->state) != UPABI_ACT_RUNNING ||
 		    up_load_acquire(&up_host.port->vmap[v].act) != victim->num)
 			break;
 		UP_INJECT(report_again);
 	}
-	tell_reported(victim, r == 0);
+	if (!r || !give_back(victim, v))
+		tell_reported(victim, r == 0);
 	return r;
 }
 
@@ -357,7 +390,9 @@ static int report_block(struct up_act *a, uint32_t v)
 static void disappoint(struct up_act *a)
 {
 	/* acquire: as in step().  Stealers have ended, or no longer find us standing by. */
-	if (up_xchg_acquire(&a->takeover, 0) && !UP_MUT(takeover_ends_unsaid))
+	uint32_t v = up_xchg_acquire(&a->takeover, 0);
+
+	if (v && !UP_MUT(takeover_ends_unsaid) && !give_back(a->victim, v - 1))
 		tell_reported(a->victim, false);
 }
 

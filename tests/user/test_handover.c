@@ -377,6 +377,39 @@ static int block_before_collection(void)
 	return 0;
 }
 
+/* ---- a replacement that is refused ---- */
+
+static int refuse_some(unsigned nr, const char *name, void *arg)
+{
+	return !strcmp(name, "block_refused") && atomic_fetch_add(&refused, 1) < 3;
+}
+
+static void *waits_for_a_byte(void *arg)
+{
+	await_byte();
+	return arg;
+}
+
+/* Whoever is ready must have its turn while the victim sleeps: only that ends the sleep. */
+static int refused_while_asleep(void)
+{
+	const char *points[] = { "block_refused", NULL };
+	struct upcall_uthread *sleeper, *writer;
+	struct upcall_stats st;
+
+	hook_on(refuse_some, points);
+	rt_start_opts((struct upcall_opts){ .vcores = 1, .no_slice = true });
+	sleeper = rt_make(waits_for_a_byte, NULL);
+	writer = rt_make(writes_byte, NULL);
+	rt_join(sleeper);
+	rt_join(writer);
+	CHECK(atomic_load(&refused) > 3);
+	AWAIT((st = rt_stats(), st.blocked[0] + st.blocked[3] == st.unblocked[0] + st.unblocked[3]),
+	      upcall_yield());
+	rt_stop();
+	return 0;
+}
+
 /* ---- work beside an idle core ---- */
 
 static atomic_bool has_run;
@@ -506,6 +539,7 @@ static int looks_for_calls(void)
 }
 
 static const struct apart cases[] = {
+	CASE("a vcore whose replacement is refused is replaced again", refused_while_asleep),
 	CASE("one that unblocks is not left beside an idle core", unblocked_beside_an_idle_core),
 	CASE("only who comes back to a call is taken to be in one", looks_for_calls),
 	CASE("a vcore whose leave is refused is watched again", refused_is_watched),
