@@ -1,6 +1,7 @@
 #!/bin/sh
 # Sees to it that what the build and the tests need is there. Missing Debian packages are installed
-# where apt-get may run; anywhere else one line says what to type, and the exit status is 69.
+# where apt-get may run; anywhere else one line says what to type, and the exit status is 69. Some
+# checks want a tool more (they print SKIP without it): it is fetched where it can be.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -14,8 +15,18 @@ need() {
     "$@" || missing="$missing $package"
 }
 
+# wish PACKAGE PROBE...: the same for what the tests can do without.
+wish() {
+    package=$1
+    shift
+    "$@" || wished="$wished $package"
+}
+
+fetch() { apt-get install -qy --no-install-recommends "$@" </dev/null >/dev/null 2>&1; }
+
 probe() {
     missing=
+    wished=
     need gcc has_cmd cc
     need g++ has_cmd c++
     need git has_cmd git
@@ -29,25 +40,25 @@ probe() {
     need zlib1g-dev has_lib zlib
     need libcjson-dev has_lib libcjson
     need spin has_cmd spin
+    wish clang has_cmd clang
+    wish clang-format has_cmd clang-format
 }
 
 probe
-[ -z "$missing" ] && exit 0
+[ -z "$missing$wished" ] && exit 0
 
 if [ "$(id -u)" = 0 ] && has_cmd apt-get; then
-    echo "setup: installing$missing"
+    echo "setup: installing$missing$wished"
     export DEBIAN_FRONTEND=noninteractive
     ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1 || apt-get update -q >/dev/null 2>&1
     # Lists that are there may be stale: fetch them anew once before giving up.
     # shellcheck disable=SC2086
-    apt-get install -qy --no-install-recommends $missing </dev/null >/dev/null 2>&1 || {
+    fetch $missing $wished || {
         apt-get update -q >/dev/null 2>&1
-        apt-get install -qy --no-install-recommends $missing </dev/null >/dev/null 2>&1
+        fetch $missing $wished || fetch $missing
     }
-    wanted=$missing
     probe
-    [ -z "$missing" ] && exit 0
-    missing=${missing:-$wanted}
 fi
+[ -z "$missing" ] && exit 0
 echo "missing packages; type: sudo apt-get install$missing" >&2
 exit 69
