@@ -319,7 +319,9 @@ static void wake_vcore(uint32_t self)
 	uint32_t online;
 
 	up_fence_seq_cst();
-	if (!up_load_relaxed(&up_rt.nr_idle))
+	/* To a single context a request would mean to become many-core, which is for it to say. */
+	if (!up_load_relaxed(&up_rt.nr_idle) ||
+	    up_load_acquire(&port->info->state) == UPABI_RUNNING_S)
 		return;
 	mark_idle(self);
 	/* Even where none seems to be missing: an idle one may be on its way out, and only a request
