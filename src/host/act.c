@@ -190,6 +190,18 @@ static void attach(struct up_act *a, uint32_t v)
 	up_store_release(&w->act, a);
 }
 
+int up_act_call(enum upabi_op op, const uint64_t arg[5], uint64_t *ret_val)
+{
+	struct up_act *a = up_act_self_vc();
+	int r;
+
+	/* relaxed: looked at by this thread's own signal handler */
+	up_store_relaxed(&a->calling, 1);
+	r = up_port_call(up_host.port, a->num, op, arg, ret_val);
+	up_store_relaxed(&a->calling, 0);
+	return r;
+}
+
 static int call_self(struct up_act *a, enum upabi_op op, uint64_t a0, uint64_t a1)
 {
 	uint64_t arg[5] = { a0, a1 };

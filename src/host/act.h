@@ -58,6 +58,7 @@ struct up_act {
 	uint32_t freeze; /* the core is taken even from vcore context */
 	uint32_t slice_due;
 	uint32_t turned_out;  /* asleep in a call, and to give its activation up */
+	uint32_t calling;     /* this thread only: a call into the kernel side in its own slot */
 	uint64_t late_run;    /* keeper only: what it saw last */
 	uint64_t late_cpu_ns; /* keeper: and its CPU time */
 
@@ -104,8 +105,8 @@ struct up_watch {
 	uint64_t steals;
 	uint64_t false_alarms;
 	uint64_t no_standby;
-	struct up_patience patience;	  /* the watcher's */
-	struct up_patience late_patience; /* the lookout's */
+	struct up_patience patience;			     /* the watcher's */
+	struct up_patience late_patience;		     /* the lookout's */
 	uint32_t slicer_parked __attribute__((aligned(64))); /* futex */
 	bool has_slicer;
 	int slicer_tid;
@@ -192,6 +193,10 @@ void up_act_unpin_self(void);
 void up_act_be_single(struct up_act *a); /* without a core of ours from here on */
 void up_act_repin_self(void);
 void up_act_unmask(struct up_act *a); /* vcore context, before a cooperative resume */
+/* A call into the kernel side in the slot of the activation that the caller is on.  Vcore context, or a
+ * uthread with preemption off: it stays until the answer has been read, since the slot's next call
+ * would take that away.  As up_port_call(). */
+int up_act_call(enum upabi_op op, const uint64_t arg[5], uint64_t *ret_val);
 void up_act_freeze(struct up_act *a); /* handler, vcore context: stand still until started */
 struct up_act *up_act_get(uint32_t num);
 void up_act_wait_gone(void);

@@ -147,8 +147,8 @@ int upcall_poll(struct pollfd *fds, nfds_t nr, int64_t timeout_ns)
 	long r;
 
 	for (;;) {
-		r = upcall_syscall(SYS_ppoll, (long)fds, (long)nr,
-				   timeout_ns < 0 ? 0 : (long)&ts, 0, 0, 0);
+		r = upcall_syscall(SYS_ppoll, (long)fds, (long)nr, timeout_ns < 0 ? 0 : (long)&ts,
+				   0, 0, 0);
 		if (r != -EINTR || !up_self())
 			return (int)r;
 		now = up_now_ns();

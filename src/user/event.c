@@ -127,7 +127,7 @@ static int call_any(enum upabi_op op, const uint64_t arg[5], uint64_t *ret_val)
 
 	if (up_on_act()) {
 		up_preempt_disable();
-		r = up_port_call(up_rt.port, up_act_self_vc()->num, op, arg, ret_val);
+		r = up_act_call(op, arg, ret_val);
 		up_preempt_enable();
 		return r;
 	}

@@ -112,11 +112,14 @@ static bool is_put_off(struct up_act *a, uint64_t run)
 	return a->gs.cs_depth && up_run_state(run) == UP_RUN_UTHREAD && !is_forced(a);
 }
 
-/* A call into the kernel side is under way, in the activation's own slot: who makes it stays. */
+/* A call into the kernel side is under way, in the activation's own slot: who makes it stays, until it
+ * has read the answer. */
 static bool in_port_call(const struct up_act *a)
 {
-	return up_load_relaxed(&up_rt.port->call[a->num].seq) !=
-	       up_load_acquire(&up_rt.port->amap[a->num].call_ack);
+	if (UP_MUT(answered_turned_out))
+		return up_load_relaxed(&up_rt.port->call[a->num].seq) !=
+		       up_load_acquire(&up_rt.port->amap[a->num].call_ack);
+	return up_load_relaxed(&a->calling) != 0;
 }
 
 /* A handler of the program's own, on the activation's alternate stack: its frame cannot go anywhere

@@ -12,9 +12,9 @@
 #include "base/mutant.h"
 #include "base/syscall.h"
 
-#define SIGNATURE 0x53053053 /* glibc's, on x86-64 */
+#define SIGNATURE	0x53053053 /* glibc's, on x86-64 */
 #define FLAG_UNREGISTER 1
-#define AREA_SZ 32
+#define AREA_SZ		32
 
 static struct rseq *area_of(uint64_t fs)
 {

@@ -293,8 +293,7 @@ static int request_as_many(struct up_uthread *u, unsigned wanted)
 		up_preempt_disable();
 		if (!is_single()) {
 			up_store_relaxed(&up_rt.port->data->res[UPABI_RES_CORES].wanted, wanted);
-			r = up_port_call(up_rt.port, up_act_self_vc()->num, UPABI_OP_REQUEST, arg,
-					 NULL);
+			r = up_act_call(UPABI_OP_REQUEST, arg, NULL);
 			up_preempt_enable();
 		} else {
 			up_preempt_enable();
@@ -372,7 +371,7 @@ int upcall_preempt(int vcore, uint64_t grace_ns)
 	if (vcore < -1 || vcore >= (int)up_rt.max_vcores)
 		return -EINVAL;
 	up_preempt_disable();
-	r = up_port_call(up_rt.port, up_act_self_vc()->num, UPABI_OP_PREEMPT, arg, NULL);
+	r = up_act_call(UPABI_OP_PREEMPT, arg, NULL);
 	up_preempt_enable();
 	return r;
 }

@@ -329,7 +329,7 @@ static void wake_vcore(uint32_t self)
 	online = UP_MIN(up_load_acquire(&port->info->num_vcores) + 1,
 			up_load_relaxed(&up_rt.target));
 	up_store_relaxed(&port->data->res[UPABI_RES_CORES].wanted, online);
-	up_port_call(port, up_act_self_vc()->num, UPABI_OP_REQUEST, arg, NULL);
+	up_act_call(UPABI_OP_REQUEST, arg, NULL);
 }
 
 /* What it goes on with, if anything. */

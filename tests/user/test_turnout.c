@@ -7,6 +7,7 @@
  */
 #include "base/inject.h"
 #include "rt.h"
+#include "user/uthread.h"
 
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -297,6 +298,69 @@ static int registers_stay(void)
 }
 #endif
 
+/* ---- who makes a call into the kernel side ---- */
+
+static atomic_bool locked;
+static atomic_int holder; /* the kernel thread that holds the kernel side's lock for so long */
+
+/* Takes the lock, waits for the call of an activation (three there are), answers it, and holds on. */
+static int holds_the_lock(unsigned nr, const char *name, void *arg)
+{
+	uint64_t end;
+
+	if ((int)syscall(SYS_gettid) != atomic_load(&holder))
+		return 0;
+	if (!strcmp(name, "embed_locked")) {
+		atomic_store(&locked, true);
+		while (!(__atomic_load_n(&up_rt.port->call_pending[0], __ATOMIC_ACQUIRE) & 7))
+			;
+	} else if (!strcmp(name, "embed_before_unlock")) {
+		for (end = apart_now_ns() + 100 * MS; apart_now_ns() < end;)
+			;
+		atomic_store(&holder, 0);
+	}
+	return 0;
+}
+
+static void *calls_from_outside(void *arg)
+{
+	atomic_store(&holder, (int)syscall(SYS_gettid));
+	CHECK_INT(upcall_notify(UPCALL_EV_USER, 0, 1, 1), 0);
+	return arg;
+}
+
+static void *calls(void *arg)
+{
+	pthread_t outside;
+
+	CHECK_INT(pthread_create(&outside, NULL, calls_from_outside, NULL), 0);
+	while (!atomic_load(&locked))
+		;
+	CHECK_INT(upcall_request(1, 1), 0);
+	CHECK_INT(pthread_join(outside, NULL), 0);
+	return arg;
+}
+
+static void *calls_too(void *arg)
+{
+	CHECK_INT(upcall_request(1, 1), 0);
+	let_go();
+	return arg;
+}
+
+/* Another's call in the same slot would take the answer away. */
+static int keeps_its_slot(void)
+{
+	struct upcall_uthread *u[4];
+
+	CHECK(up_inject_find("embed_locked") >= 0 && up_inject_find("embed_before_unlock") >= 0);
+	begin(u);
+	up_inject_set_hook(holds_the_lock, NULL);
+	u[2] = rt_make(calls, &over);
+	u[3] = rt_make(calls_too, &over);
+	return end(u, 4);
+}
+
 static int no_watcher(unsigned nr, const char *name, void *arg)
 {
 	return !strcmp(name, "watch_start");
@@ -338,6 +402,7 @@ static const struct apart cases[] = {
 	CASE("sem_clockwait()'s timeout goes on", semaphore_ends),
 	CASE("semtimedop()'s timeout goes on", semtimedop_ends),
 	CASE("rt_sigtimedwait()'s timeout goes on", sigtimedwait_ends),
+	CASE("who makes a call into the kernel side stays until it is answered", keeps_its_slot),
 	CASE("all registers are as after the call", registers_stay),
 };
 
