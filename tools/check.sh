@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds, runs the tests, and ends in one line: N passed, N failed[, N skipped].
+# Builds, runs the tests, and ends in one line: N passed, N failed.
 # --soak runs the long ones instead. Exit 0 only when something ran and nothing failed.
 set -u
 cd "$(dirname "$0")/.." || exit 1

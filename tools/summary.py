@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Counts test points in a Meson test log and prints `N passed, N failed[, N skipped]`.
+"""Counts test points in a Meson test log and prints `N skipped`, if any, then `N passed, N failed`.
 
 A program that prints TAP counts once a point; any other counts once. A TAP program that ended badly
 without a failed point (a crash, a time-out, too few points) counts as one failure more.
@@ -83,7 +83,7 @@ def main(log, status, out):
     # Meson said no, and we found nothing: believe it.
     if int(status) != 0 and failed == 0:
         failed = 1
-    text = f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else "")
+    text = (f"{skipped} skipped\n" if skipped else "") + f"{passed} passed, {failed} failed"
     with open(out, "w", encoding="utf-8") as f:
         print(text, file=f)
     print(text)

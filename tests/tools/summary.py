@@ -23,9 +23,9 @@ CASES = [
     ("too few points, whatever Meson says", 0, [("OK", "1..3\nok 1 - a\n")], 1,
      "1 passed, 1 failed"),
     ("a skipped point is neither", 0, [("OK", "1..2\nok 1 - a\nok 2 - b # SKIP no such CPU\n")], 0,
-     "1 passed, 0 failed, 1 skipped"),
-    ("a skipped program", 0, [("SKIP", ""), ("OK", TAP3)], 0, "3 passed, 0 failed, 1 skipped"),
-    ("nothing but skips is no success", 0, [("SKIP", "")], 1, "0 passed, 0 failed, 1 skipped"),
+     "1 skipped\n1 passed, 0 failed"),
+    ("a skipped program", 0, [("SKIP", ""), ("OK", TAP3)], 0, "1 skipped\n3 passed, 0 failed"),
+    ("nothing but skips is no success", 0, [("SKIP", "")], 1, "1 skipped\n0 passed, 0 failed"),
     ("no log", 0, None, 1, "0 passed, 0 failed"),
     ("no log, and Meson failed", 2, None, 1, "0 passed, 1 failed"),
     ("Meson failed, and nothing in the log says why", 1, [("OK", TAP3)], 1, "3 passed, 1 failed"),
@@ -44,7 +44,7 @@ def run(where, status, tests):
     done = subprocess.run([sys.executable, os.path.join(ROOT, "tools/summary.py"), log,
                            str(status), out], capture_output=True, text=True)
     with open(out, encoding="utf-8") as f:
-        return done.returncode, done.stdout.strip().splitlines()[-1], f.read().strip(), done.stdout
+        return done.returncode, f.read().strip(), done.stdout
 
 
 def main():
@@ -54,7 +54,7 @@ def main():
         for nr, (what, status, tests, exits, line) in enumerate(CASES, 1):
             *got, said = run(where, status, tests)
             failing = [r for r, out in tests or [] if "not ok" in out]
-            good = got == [exits, line, line] and all("not ok 2 - b" in said for _ in failing)
+            good = got == [exits, line] and said.strip().endswith(line) and all("not ok 2 - b" in said for _ in failing)
             bad += not good
             print(f"{'' if good else 'not '}ok {nr} - {what}")
             if not good:
