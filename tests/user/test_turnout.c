@@ -20,7 +20,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
-#define SLEEP_NS (60 * MS)
+#define SLEEP_NS (250 * MS)
 
 static int pipes[3][2]; /* the third is the sleeper's */
 static atomic_bool over;
@@ -209,7 +209,7 @@ static void *sleeps_so_long(void *arg)
 	return arg;
 }
 
-/* Longer than the longest patience: begun anew each time, it would never end. */
+/* Far longer than the longest patience, on a busy machine too: begun anew each time, it would not end. */
 static int ends(way_fn way)
 {
 	struct upcall_uthread *u[3];
