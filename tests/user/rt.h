@@ -138,4 +138,20 @@ static inline void rt_spin_ns(uint64_t ns)
 		;
 }
 
+/* Two uthreads, of which the first ends when the second has had its turn. */
+static volatile int rt_turn_came;
+
+static inline void *rt_waits_for_turn(void *arg)
+{
+	while (!rt_turn_came) /* on one core only somebody else's turn can end this */
+		;
+	return arg;
+}
+
+static inline void *rt_has_turn(void *arg)
+{
+	rt_turn_came = 1;
+	return arg;
+}
+
 #endif

@@ -222,21 +222,6 @@ static int no_descriptors(void)
 	return 0;
 }
 
-static volatile int turn_came;
-
-static void *waits_for_turn(void *arg)
-{
-	while (!turn_came) /* on one core only somebody else's turn can end this */
-		;
-	return arg;
-}
-
-static void *has_turn(void *arg)
-{
-	turn_came = 1;
-	return arg;
-}
-
 /* Slices come from timers; where none can be made, from the keeper. */
 static int turns_without_timers(void)
 {
@@ -245,8 +230,8 @@ static int turns_without_timers(void)
 	apart_dump_on();
 	deny(SYS_timer_create, EAGAIN);
 	rt_start(1);
-	CHECK_INT(upcall_uthread_create(&spinner, NULL, waits_for_turn, &spinner), 0);
-	CHECK_INT(upcall_uthread_create(&other, NULL, has_turn, &other), 0);
+	CHECK_INT(upcall_uthread_create(&spinner, NULL, rt_waits_for_turn, &spinner), 0);
+	CHECK_INT(upcall_uthread_create(&other, NULL, rt_has_turn, &other), 0);
 	CHECK(rt_join(spinner) == &spinner);
 	CHECK(rt_join(other) == &other);
 	rt_stop();

@@ -123,31 +123,16 @@ static void *notifies(void *arg)
 	return arg;
 }
 
-static volatile int turn_came;
-
-static void *waits_for_turn(void *arg)
-{
-	while (!turn_came) /* on one core only somebody else's turn can end this */
-		;
-	return arg;
-}
-
-static void *has_turn(void *arg)
-{
-	turn_came = 1;
-	return arg;
-}
-
 /* Slices end, whatever was refused to what ends them. */
 static void turns(void)
 {
 	struct upcall_uthread *waits, *has;
 
-	turn_came = 0;
-	if (refused(upcall_uthread_create(&waits, NULL, waits_for_turn, NULL)))
+	rt_turn_came = 0;
+	if (refused(upcall_uthread_create(&waits, NULL, rt_waits_for_turn, NULL)))
 		return;
-	if (refused(upcall_uthread_create(&has, NULL, has_turn, NULL)))
-		turn_came = 1;
+	if (refused(upcall_uthread_create(&has, NULL, rt_has_turn, NULL)))
+		rt_turn_came = 1;
 	else
 		rt_join(has);
 	rt_join(waits);
