@@ -20,8 +20,12 @@
 #include "base/mutant.h"
 #include "base/syscall.h"
 
-/* Lies on the uthread's stack, below the frame of the call. */
-struct again {
+/* Lies on the uthread's stack, below the frame of the call.  A handler of the program's may run before
+ * the call is made, and sleep in a call of its own. */
+struct up_again {
+	struct up_again *outer;
+	const struct up_sig_record
+		*handler; /* the newest of its uthread when the call was broken off */
 	ucontext_t *frame;
 	struct up_frame_call call;
 	uint64_t from_ns; /* when it was broken off */
@@ -63,7 +67,7 @@ static const struct timeout *timeout_of(const struct up_frame_call *c)
 }
 
 /* When the call is to end, UINT64_MAX for never. */
-static uint64_t end_of(const struct again *g, const struct timeout *t)
+static uint64_t end_of(const struct up_again *g, const struct timeout *t)
 {
 	const struct timespec *ts = (const struct timespec *)g->call.arg[t->arg];
 	int ms = (int)g->call.arg[t->arg];
@@ -74,7 +78,7 @@ static uint64_t end_of(const struct again *g, const struct timeout *t)
 }
 
 /* What is left, in the call's own argument. */
-static void set_timeout(struct again *g, const struct timeout *t, uint64_t until)
+static void set_timeout(struct up_again *g, const struct timeout *t, uint64_t until)
 {
 	uint64_t now = up_now_ns(), left = until > now ? until - now : 0;
 
@@ -86,7 +90,7 @@ static void set_timeout(struct again *g, const struct timeout *t, uint64_t until
 }
 
 /* A sleep until a moment is as long however often it is broken off. */
-static void make_absolute(struct again *g)
+static void make_absolute(struct up_again *g)
 {
 	struct up_frame_call *c = &g->call;
 	const struct timespec *ts;
@@ -112,7 +116,7 @@ static void go_on(struct upcall_uthread *self, void *arg)
 {
 	struct up_uthread *u = (struct up_uthread *)self;
 	struct up_act *a = up_act_self_vc();
-	const struct again *g = arg;
+	const struct up_again *g = arg;
 
 	u->kind = UP_CTX_FRAME;
 	u->frame = g->frame;
@@ -124,7 +128,7 @@ static void go_on(struct upcall_uthread *self, void *arg)
 
 static void call_again(void *arg)
 {
-	struct again *g = arg;
+	struct up_again *g = arg;
 	const struct timeout *t = timeout_of(&g->call);
 	const long *a = g->call.arg;
 	uint64_t until = t ? end_of(g, t) : UINT64_MAX;
@@ -135,27 +139,37 @@ static void call_again(void *arg)
 			set_timeout(g, t, until);
 		g->result = upcall_syscall(g->call.nr, a[0], a[1], a[2], a[3], a[4], a[5]);
 	} while (g->result == -EINTR);
-	up_self()->is_again = false;
+	up_again_leave(up_self());
 	g->depth = up_gs_depth();
 	up_sched_call(up_self(), go_on, g);
+}
+
+void up_again_leave(struct up_uthread *u)
+{
+	u->again = u->again->outer;
 }
 
 void up_again_push(struct up_uthread *u)
 {
 	struct up_frame_call c = { .nr = -1 };
-	struct again *g;
+	struct up_again *g = u->again;
 
 	if (u->kind == UP_CTX_FRAME)
 		c = up_frame_call(u->frame);
 	if (!up_begins_again(c.nr))
 		return;
-	if (u->is_again) { /* call_again() makes it once more */
+	/* call_again() makes it once more */
+	if (g && (g->handler == u->sig_records || UP_MUT(handlers_call_not_again))) {
 		up_frame_end_call(u->frame, -EINTR);
 		return;
 	}
-	g = (struct again *)UP_ALIGN_DOWN((uintptr_t)u->frame - 128 - sizeof(*g), (uintptr_t)64);
-	*g = (struct again){ .frame = u->frame, .call = c, .from_ns = up_now_ns() };
-	u->is_again = true;
+	g = (struct up_again *)UP_ALIGN_DOWN((uintptr_t)u->frame - 128 - sizeof(*g), (uintptr_t)64);
+	*g = (struct up_again){ .outer = u->again,
+				.handler = u->sig_records,
+				.frame = u->frame,
+				.call = c,
+				.from_ns = up_now_ns() };
+	u->again = g;
 	u->sp = up_arch_new_stack((char *)g - 64, call_again, g);
 	u->kind = UP_CTX_COOP;
 }

@@ -139,7 +139,8 @@ void up_libc_child(uint64_t mask, const stack_t *altstack);
 /* libc_handler.c */
 void up_libc_run_pending(struct up_uthread *u);
 void up_libc_run_handler(struct up_uthread *u, int sig, siginfo_t *info, void *ucontext);
-/* Before a longjmp to env: handlers that it leaves give back the masks that they found. */
+/* Before a longjmp to env: handlers that it leaves give back the masks that they found; calls that it
+ * leaves are not made again. */
 void up_libc_jump(const void *env);
 
 /* libc_action.c */

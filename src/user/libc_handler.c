@@ -48,23 +48,28 @@ static void leave_handler(struct up_sig_record *rec)
 }
 
 /* Stacks grow down: what lies deeper than the jump's target is left by it. */
-static bool is_left(const struct up_uthread *u, const struct up_sig_record *rec, uintptr_t sp)
+static bool is_left(const struct up_uthread *u, const void *it, bool its_on_altstack, uintptr_t sp)
 {
-	if (rec->on_altstack != on_altstack(u, sp))
-		return rec->on_altstack;
-	return (uintptr_t)rec < sp;
+	if (its_on_altstack != on_altstack(u, sp))
+		return its_on_altstack;
+	return (uintptr_t)it < sp;
 }
 
 void up_libc_jump(const void *env)
 {
 	struct up_uthread *u = up_self();
+	struct up_sig_record *rec;
 	uintptr_t sp;
 
-	if (!u || !u->sig_records || UP_MUT(handler_mask_kept))
+	if (!u || !u->sig_records)
 		return;
 	sp = up_tls_jmp_sp(env);
-	while (u->sig_records && is_left(u, u->sig_records, sp))
-		leave_handler(u->sig_records);
+	while ((rec = u->sig_records) && is_left(u, rec, rec->on_altstack, sp) &&
+	       !UP_MUT(handler_mask_kept))
+		leave_handler(rec);
+	while (u->again && is_left(u, u->again, on_altstack(u, (uintptr_t)u->again), sp) &&
+	       !UP_MUT(again_after_jump))
+		up_again_leave(u);
 }
 
 /* As Linux would have done it: to this kernel thread, which does not come back as a rule. */

@@ -55,7 +55,7 @@ struct up_uthread {
 	bool is_main;
 	bool resched;	   /* owner: give way at the next look */
 	bool turned_out;   /* owner: ... even in a section (host/turnout.c) */
-	bool is_again;	   /* owner: makes a call once more (again.c) */
+	struct up_again *again; /* owner: calls that are made once more, innermost first (again.c) */
 	int moved;	   /* what came of its wish to be single- or many-core */
 	uint32_t cs_depth; /* sections it was in when its core was taken */
 	uint32_t queued_at; /* the vcore where it became ready */
@@ -179,6 +179,7 @@ void up_push_back(struct up_uthread *u); /* any context */
 
 /* again.c; vcore context, owner of u, which was turned out of a call */
 void up_again_push(struct up_uthread *u);
+void up_again_leave(struct up_uthread *u); /* the innermost */
 
 /* event.c */
 void up_event_drain(struct up_vcore *vc);

@@ -13,6 +13,8 @@
 #include <linux/futex.h>
 #include <poll.h>
 #include <semaphore.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
@@ -248,6 +250,73 @@ ENDS(semaphore)
 ENDS(semtimedop)
 ENDS(sigtimedwait)
 
+/* ---- a handler before the call is made again ---- */
+
+static int of_handler[2];
+static atomic_bool in_handler;
+static _Atomic pthread_t sleeper;
+static bool handler_jumps;
+static jmp_buf out;
+
+static void sleeps_too(int sig)
+{
+	char c;
+
+	atomic_store(&in_handler, true);
+	CHECK_INT(read(of_handler[0], &c, 1), 1);
+	if (handler_jumps)
+		longjmp(out, 1);
+}
+
+/* As deep as the call that was left: what is remembered of that one must not be taken for this one. */
+static void sleeps_twice(int fd, struct timespec *ts)
+{
+	char c;
+
+	atomic_store(&sleeper, pthread_self());
+	if (!setjmp(out))
+		CHECK_INT(read(fd, &c, 1), 1);
+	if (handler_jumps) {
+		atomic_store(&in_handler, false);
+		CHECK_INT(read(fd, &c, 1), 1);
+	}
+}
+
+static void *sends(void *arg)
+{
+	CHECK_INT(pthread_kill(atomic_load(&sleeper), SIGUSR1), 0);
+	while (!atomic_load(&in_handler))
+		upcall_yield();
+	CHECK_INT(write(of_handler[1], "x", 1), 1);
+	while (handler_jumps && atomic_load(&in_handler))
+		upcall_yield();
+	let_go();
+	return arg;
+}
+
+static int handler_gives_way(bool jumps)
+{
+	struct upcall_uthread *u[4];
+
+	handler_jumps = jumps;
+	CHECK_INT(pipe2(of_handler, O_CLOEXEC), 0);
+	begin(u);
+	signal(SIGUSR1, sleeps_too);
+	u[2] = rt_make(sleeps, sleeps_twice);
+	u[3] = rt_make(sends, &over);
+	return end(u, 4);
+}
+
+static int handlers_call_again(void)
+{
+	return handler_gives_way(false);
+}
+
+static int left_by_jump(void)
+{
+	return handler_gives_way(true);
+}
+
 #ifdef __x86_64__
 /* What a call leaves alone, a call made again leaves alone. */
 static void *sleeps_with_registers(void *arg)
@@ -403,6 +472,8 @@ static const struct apart cases[] = {
 	CASE("semtimedop()'s timeout goes on", semtimedop_ends),
 	CASE("rt_sigtimedwait()'s timeout goes on", sigtimedwait_ends),
 	CASE("who makes a call into the kernel side stays until it is answered", keeps_its_slot),
+	CASE("a handler's call is made again before the interrupted one", handlers_call_again),
+	CASE("a call that a handler jumps out of is forgotten", left_by_jump),
 	CASE("all registers are as after the call", registers_stay),
 };
 
