@@ -163,7 +163,12 @@ static void plain_fini(void)
 }
 
 static const struct upcall_sched_ops stamped = {
-	sizeof(stamped), "stamped", plain_init, plain_fini, stamped_ready, plain_pick, NULL
+	.size = sizeof(stamped),
+	.name = "stamped",
+	.init = plain_init,
+	.fini = plain_fini,
+	.ready = stamped_ready,
+	.pick = plain_pick,
 };
 
 static void *sleeper_main(void *arg)
@@ -404,8 +409,14 @@ static struct upcall_uthread *slot_pick(unsigned vcore)
 	return u;
 }
 
-static const struct upcall_sched_ops slotted = { sizeof(slotted), "slotted", plain_init, plain_fini,
-						 slot_ready,	  slot_pick, NULL };
+static const struct upcall_sched_ops slotted = {
+	.size = sizeof(slotted),
+	.name = "slotted",
+	.init = plain_init,
+	.fini = plain_fini,
+	.ready = slot_ready,
+	.pick = slot_pick,
+};
 
 static void *spinner_main(void *arg)
 {

@@ -40,6 +40,9 @@ struct upcall_sched_ops {
 	struct upcall_uthread *(*pick)(unsigned vcore);
 	/* May be NULL: told of a block in the kernel, with its class (proc.h). */
 	void (*blocked)(struct upcall_uthread *u, unsigned vcore, unsigned class_of_call);
+	/* May be NULL: is there something left that pick() would find?  A guess will do: on yes, `vcore`,
+	 * which has just come upon work, asks for one more vcore. */
+	int (*more)(unsigned vcore);
 };
 
 #define UPCALL_SCHED_WORDS 4

@@ -42,7 +42,10 @@ enum upabi_res {
 struct upabi_res_grant {
 	upabi_u64 granted;
 	upabi_u64 available; /* what this process could be granted at most, as the machine stands */
+	upabi_u64 wanted;    /* as last requested, or lowered by a yield */
+	upabi_u64 reserved;
 };
+UPABI_ASSERT_SIZE(struct upabi_res_grant, 32);
 
 /* Written by the process, then rung with UPABI_OP_REQUEST. */
 struct upabi_res_request {
@@ -92,7 +95,7 @@ struct upabi_procinfo {
 	/* line 2 */
 	struct upabi_res_grant res[UPABI_RES_NR];
 };
-UPABI_ASSERT_SIZE(struct upabi_procinfo, 192);
+UPABI_ASSERT_SIZE(struct upabi_procinfo, 256);
 UPABI_ASSERT_OFF(struct upabi_procinfo, state, 64);
 UPABI_ASSERT_OFF(struct upabi_procinfo, res, 128);
 

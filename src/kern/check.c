@@ -174,6 +174,8 @@ static const char *check_info(const struct up_proc *p)
 	MUST(info->state == p->state, "procinfo: state");
 	MUST(info->num_vcores == p->nr_online, "procinfo: num_vcores");
 	MUST(info->res[UPABI_RES_CORES].granted == p->nr_online, "procinfo: cores granted");
+	MUST(info->res[UPABI_RES_CORES].wanted == p->res[UPABI_RES_CORES].wanted,
+	     "procinfo: cores wanted");
 	MUST(info->blocked == p->nr_blocked, "procinfo: blocked");
 	MUST(info->pooled == p->nr_pooled, "procinfo: pooled");
 	return NULL;

@@ -139,6 +139,14 @@ void up_info_answer(struct up_proc *p, uint32_t slot)
 	up_store_release(&map->call_ack, p->slots[slot].seq);
 }
 
+void up_info_wanted(struct up_proc *p)
+{
+	int r;
+
+	for (r = 0; r < UPABI_RES_NR; r++)
+		up_store_relaxed(&p->info->res[r].wanted, p->res[r].wanted);
+}
+
 void up_info_available(struct up_proc *p, enum upabi_res res, uint64_t available)
 {
 	up_store_relaxed(&p->info->res[res].available, available);

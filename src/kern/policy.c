@@ -49,6 +49,7 @@ void up_policy_touch(struct up_proc *p)
 	uint32_t demand = demand_of(p);
 	bool was = up_list_is_linked(&p->active);
 
+	up_info_wanted(p);
 	if (demand != p->demand) {
 		k->sum_demand += demand;
 		k->sum_demand -= p->demand;

@@ -50,6 +50,7 @@ void up_resource_release(struct up_proc *p, uint64_t now)
 
 	p->kern->mem_granted -= mem->granted;
 	memset(p->res, 0, sizeof(p->res));
+	up_info_wanted(p);
 	if (had)
 		share_memory(p->kern, now);
 }

@@ -280,6 +280,7 @@ void up_info_init(struct up_proc *p, const struct up_proc_cfg *cfg);
 void up_info_vcore(struct up_proc *p, uint32_t vcore);
 void up_info_act(struct up_proc *p, uint32_t act);
 void up_info_counts(struct up_proc *p);
+void up_info_wanted(struct up_proc *p);
 void up_info_posted(struct up_proc *p, uint32_t vcore);
 void up_info_answer(struct up_proc *p, uint32_t slot);
 void up_info_available(struct up_proc *p, enum upabi_res res, uint64_t available);

@@ -19,7 +19,7 @@
 
 struct queue {
 	struct up_lock lock;
-	uint32_t len; /* written under the lock, read by thieves without */
+	uint32_t len;  /* written under the lock, read by thieves without */
 	uint32_t turn; /* owner: whom to look at next */
 	struct upcall_uthread *head, *tail;
 } UP_CACHE_ALIGNED;
@@ -113,6 +113,16 @@ static struct upcall_uthread *fifo_pick(unsigned vcore)
 	return u;
 }
 
+static int fifo_more(unsigned vcore)
+{
+	unsigned i;
+
+	for (i = 0; i < nr_queues; i++)
+		if (up_load_relaxed(&queues[(vcore + i) % nr_queues].len))
+			return 1;
+	return 0;
+}
+
 const struct upcall_sched_ops upcall_sched_fifo = {
 	.size = sizeof(struct upcall_sched_ops),
 	.name = "fifo",
@@ -120,4 +130,5 @@ const struct upcall_sched_ops upcall_sched_fifo = {
 	.fini = fifo_fini,
 	.ready = fifo_ready,
 	.pick = fifo_pick,
+	.more = fifo_more,
 };

@@ -109,6 +109,7 @@ struct up_vcore {
 	uint32_t change_to;  /* vcore + 1 that must go on before us */
 	uint32_t idle;	     /* looks for work, or is offline for want of it */
 	uint32_t was_masked; /* see run() */
+	bool came;	     /* has not come upon work since it came, or was idle */
 	void *stack_lo;
 	void *stack_top;
 	struct up_vcore_stats stats;

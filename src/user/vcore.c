@@ -256,6 +256,7 @@ static void set_idle(struct up_vcore *vc, uint32_t idle)
 	if (vc->idle == idle)
 		return;
 	up_store_relaxed(&vc->idle, idle);
+	vc->came = true;
 	if (idle)
 		up_fetch_add_seq_cst(&up_rt.nr_idle, 1); /* then look again: see wake_vcore() */
 	else
@@ -310,6 +311,16 @@ static void mark_idle(uint32_t self)
 	}
 }
 
+/* One more could run, and has not been asked for.  One that lost its core is not idle, and still asked
+ * for, unless another's yield has lowered what is wanted since. */
+static bool lacks_vcore(const struct upabi_procinfo *info)
+{
+	uint32_t online = up_load_acquire(&info->num_vcores);
+
+	return online < up_load_relaxed(&up_rt.target) && !UP_MUT(only_idle_asked_for) &&
+	       up_load_relaxed(&info->res[UPABI_RES_CORES].wanted) <= online;
+}
+
 /* Work has come: bring in a vcore that is idle, if there is one.  Its last look and our queueing
  * are ordered by the two full fences (set_idle, here): one of us sees the other. */
 static void wake_vcore(uint32_t self)
@@ -320,7 +331,7 @@ static void wake_vcore(uint32_t self)
 
 	up_fence_seq_cst();
 	/* To a single context a request would mean to become many-core, which is for it to say. */
-	if (!up_load_relaxed(&up_rt.nr_idle) ||
+	if ((!up_load_relaxed(&up_rt.nr_idle) && !lacks_vcore(port->info)) ||
 	    up_load_acquire(&port->info->state) == UPABI_RUNNING_S)
 		return;
 	mark_idle(self);
@@ -330,6 +341,18 @@ static void wake_vcore(uint32_t self)
 			up_load_relaxed(&up_rt.target));
 	up_store_relaxed(&port->data->res[UPABI_RES_CORES].wanted, online);
 	up_act_call(UPABI_OP_REQUEST, arg, NULL);
+}
+
+/* Who comes upon work asks for the next vcore where there is more: what came while a core was lacking,
+ * or to several vcores at once, has asked for one only. */
+static void wake_next(struct up_vcore *vc)
+{
+	if (!vc->came)
+		return;
+	vc->came = false;
+	if (up_load_relaxed(&up_rt.port->info->num_vcores) < up_load_relaxed(&up_rt.target) &&
+	    (!up_rt.sched.more || up_rt.sched.more(vc->id)) && !UP_MUT(next_not_woken))
+		wake_vcore(vc->id);
 }
 
 /* What it goes on with, if anything. */
@@ -370,6 +393,7 @@ __attribute__((noreturn)) static void loop(struct up_act *a)
 		if (u) {
 			set_idle(vc, 0);
 			vc->stats.steals += u->queued_at != vc->id;
+			wake_next(vc);
 			run(a, u);
 		}
 		if (!pending(vc))
@@ -383,6 +407,7 @@ void up_vcore_entry(void *arg)
 	struct up_vcore *vc = vcore_of(a);
 
 	vc->act = a;
+	vc->came = true;
 	up_slicer_arm(vc->id);
 	if (!a->gs.uthread) {
 		/* The context that asked to become many-core waits in the vcore's slot. */

@@ -82,6 +82,7 @@ static void nothing(void)
 
 static void start(void)
 {
+	unsigned i;
 	const struct up_host_cfg cfg = {
 		.max_vcores = 1,
 		.max_acts = MAX_ACTS,
@@ -92,6 +93,8 @@ static void start(void)
 	up_arch_init(nothing, nothing);
 	CHECK_INT(up_host_start(&cfg), 0);
 	AWAIT(up_load_acquire(&up_host.port->info->pooled) == MAX_ACTS, sched_yield());
+	for (i = 0; i < MAX_ACTS; i++) /* pooled a moment before it is found by number */
+		AWAIT(up_act_get(i), sched_yield());
 }
 
 static int call(enum upabi_op op, uint64_t a0)

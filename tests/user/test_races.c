@@ -222,22 +222,75 @@ static void *one_of_three(void *arg)
 	return arg;
 }
 
-static int race_17_76_few(void)
+static void start_three(void)
 {
-	struct upcall_uthread *u[3];
-	unsigned i;
-
 	rt_need_cpus(2);
-	up_inject_set_hook(on_way_out, NULL);
 	rt_start_opts((struct upcall_opts){ .vcores = 3, .slice_ns = 100000 * MS });
 	up_preempt_disable();
 	if (rt_cpus() == 2) /* a third one, in name only */
 		CHECK_INT(up_embed_core_add(up_host.embed, 2), 0);
 	up_preempt_enable();
+}
+
+static int race_17_76_few(void)
+{
+	struct upcall_uthread *u[3];
+	unsigned i;
+
+	up_inject_set_hook(on_way_out, NULL);
+	start_three();
 	limit_cores(3);
 	for (i = 0; i < 3; i++)
 		u[i] = rt_make(one_of_three, NULL);
 	for (i = 0; i < 3; i++)
+		rt_join(u[i]);
+	rt_stop();
+	return 0;
+}
+
+static void *one_more(void *arg)
+{
+	atomic_fetch_add(&few.here, 1);
+	AWAIT(atomic_load(&few.gone), );
+	return arg;
+}
+
+/* 17, 76: nobody is idle, and a yield has lowered what is wanted since a core was lacking. */
+static int race_17_76_lowered(void)
+{
+	struct upcall_uthread *u[2];
+	unsigned i;
+
+	start_three();
+	limit_cores(2);
+	AWAIT(upcall_nr_vcores() == 1, );
+	limit_cores(3);
+	for (i = 0; i < 2; i++) {
+		u[i] = rt_make(one_more, NULL);
+		AWAIT(atomic_load(&few.here) == i + 1, );
+	}
+	atomic_store(&few.gone, 1);
+	for (i = 0; i < 2; i++)
+		rt_join(u[i]);
+	rt_stop();
+	return 0;
+}
+
+/* 17, 76: several became ready while a core was lacking. */
+static int race_17_76_next(void)
+{
+	struct upcall_uthread *u[2];
+	unsigned i;
+
+	start_three();
+	AWAIT(upcall_nr_vcores() == 1, );
+	limit_cores(1);
+	for (i = 0; i < 2; i++)
+		u[i] = rt_make(one_more, NULL);
+	limit_cores(3);
+	AWAIT(atomic_load(&few.here) == 2, );
+	atomic_store(&few.gone, 1);
+	for (i = 0; i < 2; i++)
 		rt_join(u[i]);
 	rt_stop();
 	return 0;
@@ -423,6 +476,8 @@ static const struct apart cases[] = {
 	CASE("race_66 an announced call finds itself replaced", race_66_call),
 	CASE("race_9_17_76 work comes to a vcore that is on its way out", race_9_17_76),
 	CASE("race_17_76 ... though another is idle for want of a core", race_17_76_few),
+	CASE("race_17_76 ... nobody is idle, and one more core has come", race_17_76_lowered),
+	CASE("race_17_76 ... to several at once while a core is lacking", race_17_76_next),
 	CASE("race_22_27 a vcore that leaves is taken and started", race_22_27),
 	CASE("race_12_18 a message comes behind the last look at the ring", race_12_18),
 	CASE("race_1 a message comes on the way out of vcore context", race_1_leave),
