@@ -33,9 +33,11 @@
 #define MAX_JOBS       32
 #define EPISODE_S      12
 #define HANG_S	       40
-#define LEAST_IN_LIBC  30 /* of a hundred */
-#define LEAST_OF_TURNS 20 /* of a thousand: 200 a second at 100 us, 20 at 1 ms */
-#define LEAST_IN_SHORT 1  /* the same, where a moment without any may be much of the run */
+#define LEAST_IN_LIBC  30   /* of a hundred */
+#define LEAST_SEEN     2000 /* interruptions of which a share says something ... */
+#define LONGEST	       5    /* ... or so many times as long as was asked for */
+#define LEAST_OF_TURNS 20   /* of a thousand: 200 a second at 100 us, 20 at 1 ms */
+#define LEAST_IN_SHORT 1    /* the same, where a moment without any may be much of the run */
 #define LONG_S	       60
 #define SOME_STEPS     16 /* of the disturber's by chance, between two rounds that are sure */
 
@@ -361,8 +363,20 @@ static void deal_jobs(struct gate1_me *me)
 			workers[j].job = j;
 }
 
-static void crowd(struct gate1_me *me, uint64_t until)
+/* What a busy machine leaves of a few seconds may be too little to judge by. */
+static bool goes_on(uint64_t from, uint64_t seconds)
 {
+	struct gate1_seen s;
+	uint64_t took = now_ns() - from;
+
+	gate1_sched_seen(&s);
+	return took < seconds * 1000000000 ||
+	       (s.interrupted < LEAST_SEEN && took < LONGEST * seconds * 1000000000 && !opt.only);
+}
+
+static void crowd(struct gate1_me *me, uint64_t seconds)
+{
+	uint64_t from = now_ns();
 	struct upcall_uthread *d = NULL;
 	unsigned i;
 
@@ -372,7 +386,7 @@ static void crowd(struct gate1_me *me, uint64_t until)
 	CHECK(!upcall_uthread_create(&d, NULL, disturber, (void *)gate1_random(me)));
 	watchdog_doing(main_dog, "main: waiting for the episode's end");
 	sent->go = 1;
-	while (now_ns() < until || !__atomic_load_n(&disturbed, __ATOMIC_ACQUIRE)) {
+	while (goes_on(from, seconds) || !__atomic_load_n(&disturbed, __ATOMIC_ACQUIRE)) {
 		upcall_sleep_ns(20000000);
 		watchdog_pat(main_dog);
 	}
@@ -438,7 +452,7 @@ static void run_runtime(struct gate1_me *me, uint64_t seconds)
 	if (r)
 		return;
 	from_ns = processor_ns();
-	crowd(me, now_ns() + seconds * 1000000000);
+	crowd(me, seconds);
 	from_ns = processor_ns() - from_ns;
 	computed_ns += from_ns;
 	full_turns += from_ns / o.slice_ns;

@@ -500,20 +500,25 @@ static uint64_t sum(const uint64_t v[4])
  * a block of another class, counted apart; but one more of the same in rows of unannounced calls. A
  * call that is one critical section may have been replaced there already: then it is not once more.
  * One that was turned out of its sleep, nobody being there to replace it, is announced when it is made
- * again.
+ * again. Where any page fault may wait for the address space, which a thread being made holds, it is one
+ * more fault in any row.
  */
 static bool judge_rounds(const struct outcome *o, const struct gate2_way *w)
 {
 	uint64_t n = o->st.blocked[w->class_of_call], all = sum(o->st.blocked);
+	bool waits = gate2_faults_wait();
 
 	if (w->class_of_call == UP_CLASS_UNANNOUNCED)
 		n += UP_MIN(o->st.blocked[UP_CLASS_ANNOUNCED], o->st.restarts);
 
 	if (w->ends_by_itself)
 		return n && n <= o->rounds && n + o->starved >= o->rounds;
+	if (!is_foreign(w) && waits && w->class_of_call != UP_CLASS_FAULT)
+		return n == o->rounds && all == n + o->st.blocked[UP_CLASS_FAULT];
 	if (!is_foreign(w))
 		return n == o->rounds && all == n;
-	if (w->class_of_call == UP_CLASS_UNANNOUNCED)
+	if (w->class_of_call == UP_CLASS_UNANNOUNCED ||
+	    (waits && w->class_of_call == UP_CLASS_FAULT))
 		return n >= o->rounds;
 	/* Without rseq the class is the sleep's, not the call's: a wait for the address space is one more. */
 	if (w->class_of_call == UP_CLASS_UNINT)
