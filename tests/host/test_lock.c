@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* base/lock.h: one holder at a time, and a sleeper is woken. */
+#include "asleep.h"
 #include "unit.h"
 
 #include <pthread.h>
@@ -52,6 +53,7 @@ static void try_does_not_wait(void **state)
 
 static void *take_once(void *arg)
 {
+	__atomic_store_n((int *)arg, asleep_self(), __ATOMIC_RELEASE);
 	up_lock_take(&lock);
 	up_lock_drop(&lock);
 	up_fetch_add_release(&done, 1);
@@ -62,16 +64,15 @@ static void sleepers_are_woken(void **state)
 {
 	uint64_t limit = up_now_ns() + 5 * UP_NSEC_PER_SEC;
 	pthread_t t[THREADS];
+	int tid[THREADS] = { 0 };
 
 	done = 0;
 	up_lock_take(&lock);
 	for (int i = 0; i < THREADS; i++)
-		pthread_create(&t[i], NULL, take_once, NULL);
-	/* The word is 2 from when one of them means to sleep. */
-	while (up_load_relaxed(&lock.word) != 2 && up_now_ns() < limit)
-		usleep(100);
+		pthread_create(&t[i], NULL, take_once, &tid[i]);
+	for (int i = 0; i < THREADS; i++)
+		assert_true(asleep_wait(&tid[i]));
 	assert_int_equal(up_load_relaxed(&lock.word), 2);
-	usleep(20000); /* makes it likely, not certain, that they sleep by now */
 	assert_int_equal(up_load_acquire(&done), 0);
 	up_lock_drop(&lock);
 	while (up_load_acquire(&done) != THREADS && up_now_ns() < limit)

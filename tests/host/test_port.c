@@ -3,6 +3,7 @@
  * host/port.h against a kernel side that this file plays: order of a call's words, waiting, slots
  * for outsiders, gates, events, the end of the kernel side, and all of it without a TLS to touch.
  */
+#include "asleep.h"
 #include "unit.h"
 
 #include <errno.h>
@@ -207,23 +208,25 @@ static void ring_nobody(struct up_port *p, uint32_t slot)
 {
 }
 
+static int asked;
+
+/* The caller has looked for so long that it asks whether we live. */
 static void *answer_late(void *arg)
 {
 	uint32_t slot = 3;
 
 	while (!take_pending(slot))
 		usleep(1000);
-	usleep(120000); /* longer than a caller looks before it asks whether we live */
+	while (!__atomic_load_n(&asked, __ATOMIC_ACQUIRE))
+		usleep(1000);
 	answer(slot, 5, 6);
 	up_futex_wake_shared(&amap()[slot].call_ack, INT32_MAX);
 	return NULL;
 }
 
-static int asked;
-
 static int still_alive(struct up_port *p)
 {
-	asked++;
+	__atomic_fetch_add(&asked, 1, __ATOMIC_RELEASE);
 	return 0;
 }
 
@@ -272,8 +275,10 @@ static void a_dead_kernel_side_is_not_waited_for(void **state)
 
 static void *lose_later(void *arg)
 {
-	usleep(30000);
-	up_port_lose(&port, -ESRCH);
+	int tid = getpid(); /* the first thread's too */
+
+	if (asleep_wait(&tid))
+		up_port_lose(&port, -ESRCH);
 	return NULL;
 }
 
@@ -314,8 +319,10 @@ static uint32_t served;
 
 static void *want_slot(void *arg)
 {
-	uint32_t slot = up_port_outside_get(&port);
+	uint32_t slot;
 
+	__atomic_store_n((int *)arg, asleep_self(), __ATOMIC_RELEASE);
+	slot = up_port_outside_get(&port);
 	up_fetch_add_release(&served, 1);
 	up_port_outside_put(&port, slot);
 	return NULL;
@@ -324,16 +331,17 @@ static void *want_slot(void *arg)
 static void who_finds_none_left_waits_for_one(void **state)
 {
 	uint64_t limit = up_now_ns() + 5 * UP_NSEC_PER_SEC;
+	int tid[3] = { 0 };
 	pthread_t t[3];
 
 	served = 0;
 	for (uint32_t i = 0; i < UPABI_OUTSIDE_CALLS; i++)
 		up_port_outside_get(&port);
 	for (int i = 0; i < 3; i++)
-		pthread_create(&t[i], NULL, want_slot, NULL);
-	while (up_load_acquire(&port.outside_waiters) != 3 && up_now_ns() < limit)
-		usleep(100);
-	usleep(20000); /* makes it likely that they sleep */
+		pthread_create(&t[i], NULL, want_slot, &tid[i]);
+	for (int i = 0; i < 3; i++)
+		assert_true(asleep_wait(&tid[i]));
+	assert_int_equal(up_load_acquire(&port.outside_waiters), 3);
 	assert_int_equal(up_load_acquire(&served), 0);
 	up_port_outside_put(&port, ACTS + 9); /* one is enough for all three, one after another */
 	while (up_load_acquire(&served) != 3 && up_now_ns() < limit)
@@ -348,10 +356,13 @@ static void who_finds_none_left_waits_for_one(void **state)
 
 static uint32_t passed;
 
+static int at_gate; /* who */
+
 static void *wait_at_gate(void *arg)
 {
 	uint32_t seen = *(uint32_t *)arg;
 
+	__atomic_store_n(&at_gate, asleep_self(), __ATOMIC_RELEASE);
 	up_store_release(&passed, up_port_gate_wait(&port, 2, seen) - seen);
 	return NULL;
 }
@@ -372,7 +383,7 @@ static void a_gate_wakes_who_waits(void **state)
 
 	passed = 0;
 	pthread_create(&t, NULL, wait_at_gate, &seen);
-	usleep(20000); /* makes it likely that it sleeps */
+	assert_true(asleep_wait(&at_gate));
 	assert_int_equal(up_load_acquire(&passed), 0);
 	up_port_gate_open(&port, 2);
 	while (!up_load_acquire(&passed) && up_now_ns() < limit)
