@@ -47,6 +47,14 @@ void up_act_pin(struct up_act *a, uint32_t pcore)
 		a->pcore = UPABI_NONE; /* the core went meanwhile: the keeper will see that */
 }
 
+void up_act_stay(struct up_act *a)
+{
+	uint32_t cpu = up_home_cpu(a->own_fs);
+
+	if ((int32_t)cpu >= 0 && cpu != a->pcore && a->pcore != UPABI_NONE && !UP_MUT(astray_left))
+		up_act_pin(a, a->pcore);
+}
+
 void up_act_unpin_self(void)
 {
 	up_syscall3(SYS_sched_setaffinity, 0, up_host.affinity_sz, up_host.affinity);

@@ -186,6 +186,7 @@ uint64_t up_host_cpu_ns(uint32_t tid); /* CPU time of one of our kernel threads 
 /* act.c */
 int up_act_spawn(void); /* one more kernel thread; any thread that may block */
 void up_act_pin(struct up_act *a, uint32_t pcore);
+void up_act_stay(struct up_act *a); /* the caller's: back to its core, if somebody has moved it */
 /* Undo the pin for the calling kernel thread (children inherit it), and put it back. */
 /* On the loop: a call that gives the core up; false where the kernel side will not have it. */
 bool up_act_leave_core(struct up_act *a, enum upabi_op op, const uint64_t arg[5]);
@@ -223,6 +224,8 @@ int up_task_look(const struct up_act *a, struct up_look *ret_look);
 /* home.c */
 void up_home_init(void);
 bool up_home_by_rseq(bool fault);
+/* Where Linux last ran the thread with this FS base, negative (as an int32_t) where it does not say. */
+uint32_t up_home_cpu(uint64_t fs);
 /* From keep to kept on one thread: has it had its core all the time?  false: or nobody can tell. */
 void up_home_keep_core(void);
 bool up_home_kept_core(void);

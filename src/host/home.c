@@ -60,6 +60,14 @@ static bool probe(void)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
+uint32_t up_home_cpu(uint64_t fs)
+{
+	const struct rseq *area = (const void *)(uintptr_t)(fs + (uint64_t)__rseq_offset);
+
+	/* One that is not registered has a negative number there, and no CPU has that. */
+	return __rseq_size ? up_load_relaxed(&area->cpu_id) : UPABI_NONE;
+}
+
 void up_home_init(void)
 {
 	/* Kernels that no longer look after a system call still do after a page fault. */

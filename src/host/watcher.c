@@ -278,6 +278,16 @@ static void without_standby(struct up_watch *w, uint32_t v)
 	up_turn_out(v); /* where it cannot, the next call that it sleeps in may be another */
 }
 
+/* Somebody may have moved us (taskset -a): what we see from elsewhere says nothing of our core. */
+static bool is_here(const struct up_watch *w)
+{
+	uint32_t cpu = up_home_cpu(up_arch_get_fs()), pcore = up_load_relaxed(&w->pcore);
+
+	if ((int32_t)cpu < 0 || cpu == pcore || pcore == UPABI_NONE || UP_MUT(watcher_left_astray))
+		return true;
+	return up_task_pin(0, pcore) >= 0;
+}
+
 static void *watch_main(void *arg)
 {
 	uint32_t v = (uint32_t)(uintptr_t)arg;
@@ -302,7 +312,7 @@ static void *watch_main(void *arg)
 			park(w, v);
 			continue;
 		}
-		r = up_watch_look(v, true);
+		r = up_watch_look(v, is_here(w));
 		if (r == -EAGAIN)
 			without_standby(w, v);
 		else if (!r)

@@ -24,6 +24,7 @@
 #include "base/bits.h"
 #include "base/clock.h"
 #include "base/futex.h"
+#include "base/inject.h"
 #include "base/mutant.h"
 #include "user/tls_layout.h"
 
@@ -31,7 +32,7 @@ struct up_tls_layout up_tls_layout = { .why = "not probed yet" };
 
 #define DESC_MAX  8192
 #define STACK_SZ  (256 * 1024)
-#define PATIENCE  (500 * UP_NSEC_PER_MSEC)
+#define PATIENCE  (10 * UP_NSEC_PER_SEC)
 #define LIBC_MAX  1024
 #define TRIAL_TID ((1u << 30) - 1)
 
@@ -120,32 +121,37 @@ static bool is_listed_locked(uintptr_t fs)
 	return listed;
 }
 
+static void say(uint32_t *word)
+{
+	up_store_release(word, 1); /* pairs with await() */
+	up_futex_wake_private(word, 1);
+}
+
+/* However long: a thread that has been made comes, and what it stands on is not to be taken away. */
+static bool await(uint32_t *word)
+{
+	uint64_t until = UP_MUT(probe_impatient) ? up_now_ns() + UP_NSEC_PER_MSEC
+						 : UP_FUTEX_FOREVER;
+
+	while (!up_load_acquire(word))
+		if (up_futex_wait_private(word, 0, until) == -ETIMEDOUT)
+			return false;
+	return true;
+}
+
 static void *take_sample(void *arg)
 {
 	struct sample *s = arg;
 	uintptr_t *resp = dlsym(RTLD_DEFAULT, "__resp");
 
+	UP_INJECT(tls_sample);
 	s->tid = gettid();
 	s->fs = up_tls_fs();
 	s->resp = resp ? *resp : 0;
 	s->listed = up_tls_layout.threads && is_listed_locked(s->fs);
 	memcpy(s->desc, (void *)s->fs, up_tls_layout.desc_sz);
-	/* release: pairs with wait_sample() */
-	up_store_release(&s->done, 1);
+	say(&s->done);
 	return NULL;
-}
-
-static bool await(uint32_t *word, uint32_t value)
-{
-	uint64_t until = up_now_ns() + PATIENCE;
-
-	/* acquire: pairs with take_sample(), or with libc's locked exchange */
-	while (up_load_acquire(word) != value) {
-		if (up_now_ns() > until)
-			return false;
-		sched_yield();
-	}
-	return true;
 }
 
 /* A detached thread tells nobody when its stack is free, but its tid goes. */
@@ -177,7 +183,7 @@ static int sample_own_stack(struct sample *s, void *stack)
 	pthread_attr_destroy(&attr);
 	if (err)
 		return -err;
-	if (!await(&s->done, 1))
+	if (!await(&s->done))
 		return MISSING("a thread did not start");
 	return 0;
 }
@@ -350,7 +356,7 @@ static int find_keys(struct up_tls_layout *l)
 }
 
 struct hold {
-	uint32_t go;
+	uint32_t go, over;
 	struct sample *sample;
 	void *stack;
 	int err;
@@ -360,9 +366,22 @@ static void *make_thread(void *arg)
 {
 	struct hold *h = arg;
 
-	await(&h->go, 1);
+	await(&h->go);
 	h->err = sample_own_stack(h->sample, h->stack);
+	say(&h->over);
 	return NULL;
+}
+
+/* That it waits stands in the lock's word, that it did not have to is said by itself. */
+static bool comes_to_wait(const uint32_t *word, const struct hold *h)
+{
+	uint64_t until = up_now_ns() + PATIENCE;
+	uint32_t seen;
+
+	while ((seen = up_load_acquire(word)) != 2 && !up_load_acquire(&h->over) &&
+	       up_now_ns() < until)
+		sched_yield();
+	return seen == 2;
 }
 
 /* With the lock held, a thread that makes a thread must come to wait for it. */
@@ -379,8 +398,8 @@ static int try_lock(struct up_tls_layout *l, struct hold *h)
 	if (err)
 		return -err;
 	up_tls_threads_lock();
-	up_store_release(&h->go, 1); /* pairs with await() in make_thread() */
-	waited = await(word, 2);
+	say(&h->go);
+	waited = comes_to_wait(word, h);
 	up_tls_threads_unlock();
 	pthread_join(maker, NULL);
 	if (h->err)

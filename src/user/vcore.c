@@ -408,6 +408,7 @@ void up_vcore_entry(void *arg)
 
 	vc->act = a;
 	vc->came = true;
+	up_act_stay(a);
 	up_slicer_arm(vc->id);
 	if (!a->gs.uthread) {
 		/* The context that asked to become many-core waits in the vcore's slot. */

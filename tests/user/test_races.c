@@ -6,6 +6,7 @@
 #include "base/inject.h"
 #include "host/act.h"
 #include "rt.h"
+#include "user/tls.h"
 #include "user/uthread.h"
 
 #include <sys/syscall.h>
@@ -463,6 +464,27 @@ static int stop_before_takeover(void)
 	return 0;
 }
 
+/* ---- not of the seed: a start beside so much work that a new thread takes its time ---- */
+
+static int comes_late(unsigned nr, const char *name, void *arg)
+{
+	struct timespec ts = { 0, 50 * MS };
+
+	if (!strcmp(name, "tls_sample"))
+		nanosleep(&ts, NULL);
+	return 0;
+}
+
+static int late_sample(void)
+{
+	CHECK(up_inject_find("tls_sample") >= 0);
+	up_inject_set_hook(comes_late, NULL);
+	rt_start(1);
+	CHECK(!up_tls_shared());
+	rt_stop();
+	return 0;
+}
+
 static const struct apart cases[] = {
 	CASE("a stop does not wait for a replacement that ends unused", stop_before_takeover),
 	CASE("the first thread comes home, whatever the receiver was at", stop_and_poke),
@@ -481,6 +503,7 @@ static const struct apart cases[] = {
 	CASE("race_22_27 a vcore that leaves is taken and started", race_22_27),
 	CASE("race_12_18 a message comes behind the last look at the ring", race_12_18),
 	CASE("race_1 a message comes on the way out of vcore context", race_1_leave),
+	CASE("a thread that the start looks at comes late", late_sample),
 	CASE("race_1_4 a notification meets one that is under way", race_1_4),
 };
 

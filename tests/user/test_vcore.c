@@ -2,6 +2,8 @@
 /*
  * Vcores: turns on CPU time, cores taken and given back, and what Linux allows changing underneath.
  */
+#include "base/atomic.h"
+#include "host/act.h"
 #include "rt.h"
 
 #include <sys/syscall.h>
@@ -352,6 +354,104 @@ static int on_the_core_granted(void)
 	return 0;
 }
 
+/* ---- threads that somebody else has moved, as `taskset -ap` does ---- */
+
+static bool is_only_on(int tid, int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set); /* Linux writes as much as it has */
+	CHECK(syscall(SYS_sched_getaffinity, tid, sizeof(set), &set) > 0);
+	return CPU_COUNT(&set) == 1 && CPU_ISSET(cpu, &set);
+}
+
+static void move_from(int tid, int cpu)
+{
+	cpu_set_t set, all;
+	int to;
+
+	CHECK_INT(sched_getaffinity(0, sizeof(all), &all), 0);
+	for (to = 0; to == cpu || !CPU_ISSET(to, &all); to++)
+		;
+	CPU_ZERO(&set);
+	CPU_SET(to, &set);
+	CHECK_INT(syscall(SYS_sched_setaffinity, tid, sizeof(set), &set), 0);
+}
+
+/* A thread of none of ours: the call sleeps until the other is elsewhere. */
+static void *moves_activations(void *arg)
+{
+	struct up_watch *w;
+	struct up_act *a;
+	unsigned i;
+
+	for (i = 0; i < 40; i++) {
+		w = &up_host.watch[i % 2];
+		AWAIT((a = up_load_acquire(&w->act)) && up_load_relaxed(&w->online), );
+		move_from((int)a->gs.tid, (int)up_load_relaxed(&w->pcore));
+		AWAIT(is_only_on((int)a->gs.tid, (int)up_load_relaxed(&w->pcore)) ||
+			      up_load_acquire(&w->act) != a,
+		      sched_yield());
+	}
+	atomic_store(&stop_it, 1);
+	return arg;
+}
+
+static void *moves_watchers(void *arg)
+{
+	struct up_watch *w;
+	unsigned i;
+
+	for (i = 0; i < 40; i++) {
+		w = &up_host.watch[i % 2];
+		AWAIT(up_load_acquire(&w->tid) && up_load_relaxed(&w->online), sched_yield());
+		move_from(w->tid, (int)up_load_relaxed(&w->pcore));
+		AWAIT(is_only_on(w->tid, (int)up_load_relaxed(&w->pcore)), sched_yield());
+	}
+	atomic_store(&stop_it, 1);
+	return arg;
+}
+
+static void *sleeps_often(void *arg)
+{
+	struct timespec ts = { 0, 100000 };
+
+	while (!atomic_load(&stop_it)) {
+		rt_spin_ns(100000);
+		CHECK_INT(nanosleep(&ts, NULL), 0);
+	}
+	return arg;
+}
+
+/* Two that never rest keep both vcores where they are. */
+static int comes_back(void *(*busy)(void *), void *(*mover)(void *))
+{
+	struct upcall_uthread *u[4];
+	pthread_t thread;
+	uintptr_t i;
+
+	rt_need_cpus(2);
+	rt_start_opts((struct upcall_opts){ .vcores = 2, .slice_ns = 1 * MS });
+	for (i = 0; i < 4; i++)
+		u[i] = rt_make(i < 2 ? spin : busy, (void *)i);
+	CHECK_INT(pthread_create(&thread, NULL, mover, NULL), 0);
+	for (i = 0; i < 4; i++)
+		rt_join(u[i]);
+	CHECK_INT(pthread_join(thread, NULL), 0);
+	rt_stop();
+	return 0;
+}
+
+static int moved_comes_back(void)
+{
+	return comes_back(spin, moves_activations);
+}
+
+static int watcher_comes_back(void)
+{
+	return comes_back(sleeps_often, moves_watchers);
+}
+
 static const struct apart cases[] = {
 	CASE("those that never give way share a vcore, default slice", slices_default),
 	CASE("those that never give way share a vcore, slice below the tick", slices_short),
@@ -364,6 +464,8 @@ static const struct apart cases[] = {
 	CASE("all cores are taken, again and again", gang_taken),
 	CASE("a vcore without work goes, and comes with it", idle_goes_and_comes),
 	CASE("a vcore runs on the core that it was granted", on_the_core_granted),
+	CASE("an activation that somebody moved comes back", moved_comes_back),
+	CASE("a watcher that somebody moved comes back", watcher_comes_back),
 	CASE("cores go and come with what Linux allows", follows_affinity),
 };
 
