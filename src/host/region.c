@@ -123,7 +123,7 @@ static int map_from_fds(struct up_region *r, bool shared)
 	return ret;
 }
 
-static void close_fds(struct up_region *r)
+void up_region_close_fds(struct up_region *r)
 {
 	if (r->info_fd >= 0)
 		close(r->info_fd);
@@ -163,7 +163,7 @@ static int create_memfd(struct up_region *r, bool shared)
 		return ret;
 	if (shared)
 		return share_fds(r);
-	close_fds(r);
+	up_region_close_fds(r);
 	return 0;
 }
 
@@ -281,7 +281,7 @@ void up_region_fini(struct up_region *r)
 		munmap((void *)r->info_ro, r->info_sz);
 	if (r->data)
 		munmap(r->data, r->data_sz);
-	close_fds(r);
+	up_region_close_fds(r);
 	*r = (struct up_region){ .info_fd = -1, .data_fd = -1 };
 }
 

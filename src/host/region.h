@@ -45,6 +45,9 @@ int up_region_create(const struct up_region_cfg *cfg, struct up_region *ret_regi
  * -EPROTO when their sizes are not whole regions'; what they hold is up_port_init()'s to judge. */
 int up_region_attach(int info_fd, int data_fd, struct up_region *ret_region);
 
+/* What is mapped stays. */
+void up_region_close_fds(struct up_region *r);
+
 /* Unmaps, closes; a zeroed or finished one, or NULL, does nothing. */
 void up_region_fini(struct up_region *r);
 

@@ -193,17 +193,6 @@ static int welcome(struct up_srv_member *m, int result)
 	return result;
 }
 
-/* They are mapped on both sides now, or never will be. */
-static void close_region_fds(struct up_region *r)
-{
-	if (r->info_fd >= 0)
-		close(r->info_fd);
-	if (r->data_fd >= 0)
-		close(r->data_fd);
-	r->info_fd = -1;
-	r->data_fd = -1;
-}
-
 static void greeted(struct up_srv_member *m, const struct up_wire_hello *h)
 {
 	int ret = check_hello(m->srv, h);
@@ -216,7 +205,7 @@ static void greeted(struct up_srv_member *m, const struct up_wire_hello *h)
 		ret = make_proc(m, h);
 	ret = welcome(m, ret);
 	UP_INJECT(server_welcomed);
-	close_region_fds(&m->region);
+	up_region_close_fds(&m->region); /* mapped on both sides now, or never will be */
 	if (ret)
 		up_srv_leave(m);
 }

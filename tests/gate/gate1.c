@@ -13,7 +13,6 @@
  */
 #include "gate1.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
 #include <sched.h>
@@ -27,6 +26,7 @@
 
 #include "gate1_sched.h"
 #include "ordinary.h"
+#include "program.h"
 #include "watchdog.h"
 
 #define MAX_WORKERS    1000
@@ -414,28 +414,6 @@ static uint64_t processor_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
-static unsigned entries(const char *path)
-{
-	DIR *d = opendir(path);
-	unsigned n = 0;
-
-	while (d && readdir(d))
-		n++;
-	if (d)
-		closedir(d);
-	return n;
-}
-
-static unsigned threads_left(unsigned expected)
-{
-	uint64_t until = now_ns() + 2000000000;
-	unsigned n;
-
-	while ((n = entries("/proc/self/task")) > expected && now_ns() < until)
-		sched_yield();
-	return n;
-}
-
 static void run_runtime(struct gate1_me *me, uint64_t seconds)
 {
 	static const unsigned slices[] = { 100, 200, 400, 1000 };
@@ -480,21 +458,9 @@ static void episode(struct gate1_me *me, uint64_t seconds)
 	for (i = 0; i < nr_jobs; i++)
 		if (jobs[i]->after)
 			jobs[i]->after();
-	CHECK(threads_left(threads) == threads);
+	CHECK(entries_threads(threads) == threads);
 	CHECK(entries("/proc/self/fd") == fds);
 	watchdog_pat(main_dog);
-}
-
-static uint64_t number(const char *s)
-{
-	char *end;
-	uint64_t n = strtoull(s, &end, 0);
-
-	if (!*s || *end) {
-		fprintf(stderr, "gate1: not a number: %s\n", s);
-		exit(2);
-	}
-	return n;
 }
 
 static void parse(int argc, char **argv)
@@ -510,19 +476,19 @@ static void parse(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (c) {
 		case 's':
-			opt.seed = number(optarg);
+			opt.seed = program_number(optarg);
 			break;
 		case 'v':
-			opt.vcores = (unsigned)number(optarg);
+			opt.vcores = (unsigned)program_number(optarg);
 			break;
 		case 'l':
-			opt.slice_us = (unsigned)number(optarg);
+			opt.slice_us = (unsigned)program_number(optarg);
 			break;
 		case 'u':
-			opt.uthreads = (unsigned)number(optarg);
+			opt.uthreads = (unsigned)program_number(optarg);
 			break;
 		case 't':
-			opt.seconds = number(optarg);
+			opt.seconds = program_number(optarg);
 			break;
 		case 'o':
 			opt.only = optarg;
@@ -613,7 +579,7 @@ int main(int argc, char **argv)
 	start_sender();
 	watchdog_start(HANG_S);
 	main_dog = watchdog_in("main");
-	threads_left(4);
+	entries_threads(4);
 	from = now_ns();
 	until = from + opt.seconds * 1000000000;
 	do

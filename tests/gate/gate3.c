@@ -5,9 +5,9 @@
  *	gate3 embedded|remote|virtual [--seed N] [--rounds N] [--seconds N] [--only NAME]
  *	      [--vcores N]	 so many vcores can run at once (default: all)
  */
+#include "entries.h"
 #include "tap.h"
 
-#include <dirent.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -23,23 +23,12 @@ static struct {
 	const char *only;
 } opt = { .seed = 1, .rounds = 1 };
 
-static unsigned nr_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned nr = 0;
-
-	while (readdir(dir))
-		nr++;
-	closedir(dir);
-	return nr;
-}
-
 /* NULL, or what went wrong. */
 static const char *run_once(const struct g3_scenario *s, uint64_t seed)
 {
 	static struct g3 g;
 	static char text[512];
-	unsigned fds = nr_fds();
+	unsigned fds = entries("/proc/self/fd");
 	const char *broken;
 	int ret = g3_open(&g, opt.side, &s->cfg, seed);
 
@@ -53,8 +42,8 @@ static const char *run_once(const struct g3_scenario *s, uint64_t seed)
 	if (broken)
 		g3_fail(&g, "invariant: %s", broken);
 	g3_close(&g);
-	if (!g.broken[0] && nr_fds() != fds)
-		g3_fail(&g, "%d descriptors left", (int)(nr_fds() - fds));
+	if (!g.broken[0] && entries("/proc/self/fd") != fds)
+		g3_fail(&g, "%d descriptors left", (int)(entries("/proc/self/fd") - fds));
 	if (!g.broken[0])
 		return NULL;
 	snprintf(text, sizeof(text), "seed %llu: %s", (unsigned long long)seed, g.broken);

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 
 #include "ordinary.h"
+#include "program.h"
 #include "watchdog.h"
 
 #define NR_PATTERNS  48
@@ -398,29 +399,6 @@ static void outside_set(bool on)
 
 /* ---- episodes ---- */
 
-static unsigned entries(const char *path)
-{
-	DIR *dir = opendir(path);
-	unsigned n = 0;
-
-	while (dir && readdir(dir))
-		n++;
-	if (dir)
-		closedir(dir);
-	return n;
-}
-
-/* Kernel threads end a moment after they are waited for. */
-static unsigned threads_left(unsigned expected)
-{
-	uint64_t until = now_ns() + 2000000000;
-	unsigned n;
-
-	while ((n = entries("/proc/self/task")) > expected && now_ns() < until)
-		sched_yield();
-	return n;
-}
-
 static void on_user_event(unsigned vcore, const struct upcall_event *ev, void *arg)
 {
 	count(arg);
@@ -486,18 +464,6 @@ static bool episode(uint64_t *s, uint64_t *ret_moved)
 	return !r;
 }
 
-static uint64_t number(const char *s)
-{
-	char *end;
-	uint64_t n = strtoull(s, &end, 0);
-
-	if (!*s || *end) {
-		fprintf(stderr, "torture: not a number: %s\n", s);
-		exit(2);
-	}
-	return n;
-}
-
 static void parse(int argc, char **argv)
 {
 	static const struct option longs[] = {
@@ -511,22 +477,22 @@ static void parse(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (c) {
 		case 'm':
-			opt.migrations = number(optarg);
+			opt.migrations = program_number(optarg);
 			break;
 		case 's':
-			opt.seed = number(optarg);
+			opt.seed = program_number(optarg);
 			break;
 		case 'v':
-			opt.vcores = (unsigned)number(optarg);
+			opt.vcores = (unsigned)program_number(optarg);
 			break;
 		case 'l':
-			opt.slice_us = (unsigned)number(optarg);
+			opt.slice_us = (unsigned)program_number(optarg);
 			break;
 		case 'u':
-			opt.uthreads = (unsigned)number(optarg);
+			opt.uthreads = (unsigned)program_number(optarg);
 			break;
 		case 't':
-			opt.seconds = number(optarg);
+			opt.seconds = program_number(optarg);
 			break;
 		default:
 			exit(2);
@@ -567,13 +533,13 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	prepare();
 	s = ~opt.seed;
-	threads = threads_left(5);
+	threads = entries_threads(5);
 	fds = entries("/proc/self/fd");
 	from = now_ns();
 	until = opt.seconds ? from + opt.seconds * 1000000000 : UINT64_MAX;
 	while (get(&nr.migrations) < opt.migrations && now_ns() < until && episode(&s, &moved))
 		episodes++;
-	left = threads_left(threads);
+	left = entries_threads(threads);
 	same("kernel threads left", left, threads);
 	same("descriptors left", entries("/proc/self/fd"), fds);
 	printf("migrations %lu (the runtime counts %lu) in %u episodes, %.1f s\n", nr.migrations,

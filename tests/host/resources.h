@@ -7,21 +7,15 @@
 #ifndef UP_TESTS_HOST_RESOURCES_H
 #define UP_TESTS_HOST_RESOURCES_H
 
-#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/inject.h"
+#include "entries.h"
 
 static inline unsigned nr_fds(void)
 {
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned nr = 0;
-
-	while (readdir(dir))
-		nr++;
-	closedir(dir);
-	return nr;
+	return entries("/proc/self/fd");
 }
 
 /* Mappings that are not the heap's or the stack's, which grow as they please. */

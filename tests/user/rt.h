@@ -6,7 +6,6 @@
 #ifndef UP_TESTS_USER_RT_H
 #define UP_TESTS_USER_RT_H
 
-#include <dirent.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -14,6 +13,7 @@
 #include <upcall/upcall.h>
 
 #include "apart.h"
+#include "entries.h"
 
 #define MS 1000000ull
 
@@ -91,18 +91,6 @@ static inline void rt_need_cpus(unsigned nr)
 		SKIP("it needs %u CPUs, and here are %u\n", nr, rt_cpus());
 }
 
-static inline unsigned rt_entries(const char *path)
-{
-	DIR *dir = opendir(path);
-	unsigned nr = 0;
-
-	CHECK(dir);
-	while (readdir(dir))
-		nr++;
-	closedir(dir);
-	return nr;
-}
-
 /* What a process holds of the machine. */
 struct rt_held {
 	unsigned fds, threads, maps, vm_kb, rss_kb;
@@ -110,7 +98,7 @@ struct rt_held {
 
 static inline struct rt_held rt_held(void)
 {
-	struct rt_held h = { rt_entries("/proc/self/fd"), rt_entries("/proc/self/task"), 0, 0, 0 };
+	struct rt_held h = { entries("/proc/self/fd"), entries("/proc/self/task"), 0, 0, 0 };
 	FILE *f = fopen("/proc/self/maps", "re");
 	char line[512];
 

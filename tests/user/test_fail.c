@@ -135,7 +135,7 @@ static int denied(unsigned nr, unsigned err)
 		if (r)
 			CHECK(r == -(int)err || r == -ENOMEM || r == -EAGAIN || r == -ENOSYS ||
 			      r == -EPERM);
-		AWAIT(rt_entries("/proc/self/task") <= was, sched_yield());
+		AWAIT(entries("/proc/self/task") <= was, sched_yield());
 	}
 	return 0;
 }
@@ -158,7 +158,7 @@ static int denied_later(unsigned nr, unsigned err)
 	for (i = 0; i < made; i++)
 		CHECK(rt_join(u[i]) == &u[i]);
 	rt_stop();
-	AWAIT(rt_entries("/proc/self/task") <= was, sched_yield());
+	AWAIT(entries("/proc/self/task") <= was, sched_yield());
 	return 0;
 }
 
@@ -214,7 +214,7 @@ static int no_descriptors(void)
 		r = life();
 		CHECK(r == 0 || r == -EMFILE || r == -ENOMEM || r == -EAGAIN);
 		CHECK_INT(setrlimit(RLIMIT_NOFILE, &was), 0);
-		AWAIT(rt_entries("/proc/self/task") <= held, sched_yield());
+		AWAIT(entries("/proc/self/task") <= held, sched_yield());
 		if (!r)
 			break;
 	}

@@ -189,7 +189,7 @@ struct left {
 
 static struct left look(void)
 {
-	struct left l = { .fds = rt_entries("/proc/self/fd") };
+	struct left l = { .fds = entries("/proc/self/fd") };
 	int sig;
 
 	for (sig = 1; sig < 65; sig++)
@@ -204,9 +204,9 @@ static void check_left(const struct left *was, int check_actions)
 	struct left is;
 	int sig;
 
-	while (rt_entries("/proc/self/task") > 3 && apart_now_ns() < end)
+	while (entries("/proc/self/task") > 3 && apart_now_ns() < end)
 		sched_yield();
-	CHECK_INT(rt_entries("/proc/self/task"), 3); /* with . and .. */
+	CHECK_INT(entries("/proc/self/task"), 3); /* with . and .. */
 	is = look();
 	CHECK_INT(is.fds, was->fds);
 	CHECK(waitpid(-1, NULL, __WALL | WNOHANG) < 0 && errno == ECHILD);
