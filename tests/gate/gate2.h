@@ -40,7 +40,6 @@ uint64_t gate2_switches_of(uint32_t tid);  /* voluntary ones */
 uint64_t gate2_preempted_of(uint32_t tid); /* how often Linux took its core */
 bool gate2_is_ready(uint32_t tid);	   /* it runs or waits for a processor */
 uint64_t gate2_tick_ns(void);
-bool gate2_faults_wait(void); /* no locks of single mappings yet: any page fault may sleep */
 /* This Linux leads home by rseq from calls and faults, and nobody has forbidden it. */
 bool gate2_must_lead_home(void);
 

@@ -71,26 +71,16 @@ uint64_t gate2_tick_ns(void)
 	return (uint64_t)ts.tv_sec * UP_NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
-static bool is_at_most(unsigned of_major, unsigned of_minor)
+bool gate2_must_lead_home(void)
 {
 	struct utsname un;
 	unsigned major = 0, minor = 0;
 
-	if (uname(&un) || sscanf(un.release, "%u.%u", &major, &minor) != 2)
-		return false;
-	return major < of_major || (major == of_major && minor <= of_minor);
-}
-
-bool gate2_faults_wait(void)
-{
-	return is_at_most(6, 3);
-}
-
-bool gate2_must_lead_home(void)
-{
 	if (getenv("UPCALL_NO_RSEQ"))
 		return false;
 	if (up_syscall4(SYS_rseq, 0, 0, 0, 0) == -ENOSYS) /* built without */
 		return false;
-	return is_at_most(6, 18);
+	if (uname(&un) || sscanf(un.release, "%u.%u", &major, &minor) != 2)
+		return false;
+	return major < 6 || (major == 6 && minor <= 18);
 }
