@@ -73,7 +73,8 @@ static void prod(struct up_act *a, uint32_t v, bool same)
 	if (slice)
 		up_store_relaxed(&a->slice_due, 1);
 	if (slice ||
-	    (!up_load_relaxed(&a->gs.call) && up_load_relaxed(&up_host.port->vc[v].notif_pending)))
+	    (!up_load_relaxed(&a->gs.call) && up_load_relaxed(&up_host.port->vc[v].notif_pending) &&
+	     !UP_INJECT_FAIL(lookout_prods)))
 		up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
 }
 

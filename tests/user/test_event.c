@@ -2,7 +2,9 @@
 /*
  * Events: numbers, routes, handlers, and what becomes of more than a ring holds.
  */
+#include "base/atomic.h"
 #include "rt.h"
+#include "user/uthread.h"
 
 #include <pthread.h>
 
@@ -60,12 +62,16 @@ static int post_and_hear(void)
 	return 0;
 }
 
-/* Interrupts a uthread that never looks; nothing else is there to end its turn. */
+/* Interrupts a uthread that never looks; nothing else is there to end its turn.  The lookout would see
+ * to it as well, in its own time: what makes the signal come at once is looked at itself. */
 static int interrupts_self(void)
 {
 	unsigned nr;
 
 	rt_start_opts((struct upcall_opts){ .vcores = 1, .no_slice = true });
+	CHECK_INT(up_load_relaxed(&up_rt.port->vc[0].notif_disabled), 0);
+	upcall_yield(); /* resumed as it saved itself, not from a start */
+	CHECK_INT(up_load_relaxed(&up_rt.port->vc[0].notif_disabled), 0);
 	nr = new_event();
 	CHECK_INT(upcall_event_route(nr, -1, 1), 0);
 	CHECK_INT(upcall_notify(nr, -1, 5, ~5ull), 0);
