@@ -143,6 +143,7 @@ class Bench:
         log = os.path.join(logs, "testlog-all.json")
         if os.path.exists(log):
             os.unlink(log)
+        os.environ["UP_FIRST_FAILURE"] = "1"  # tests/lib/apart.h
         self.quiet("meson", "test", "-C", self.build, "--no-rebuild", "--setup", "all", killer)
         try:
             with open(log, encoding="utf-8") as f:

@@ -183,15 +183,17 @@ static inline void apart_run(const struct apart *c)
 		apart_show(status, text);
 }
 
-/* All cases; with an argument, those whose name contains it. */
+/* All cases; with an argument, those whose name contains it.  UP_FIRST_FAILURE ends them there: one is
+ * enough to kill a mutant. */
 static inline int apart_main(const struct apart *cases, unsigned nr, int argc, char **argv)
 {
+	bool first = getenv("UP_FIRST_FAILURE") != NULL;
 	unsigned i, chosen = 0;
 
 	for (i = 0; i < nr; i++)
 		chosen += argc < 2 || strstr(cases[i].name, argv[1]) != NULL;
 	tap_plan(chosen);
-	for (i = 0; i < nr; i++)
+	for (i = 0; i < nr && !(first && tap_failed); i++)
 		if (argc < 2 || strstr(cases[i].name, argv[1]))
 			apart_run(&cases[i]);
 	return tap_done();
