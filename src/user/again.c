@@ -24,8 +24,7 @@
  * the call is made, and sleep in a call of its own. */
 struct up_again {
 	struct up_again *outer;
-	const struct up_sig_record
-		*handler; /* the newest of its uthread when the call was broken off */
+	const struct up_sig_record *handler; /* the newest when the call was broken off */
 	ucontext_t *frame;
 	struct up_frame_call call;
 	uint64_t from_ns; /* when it was broken off */
