@@ -162,10 +162,13 @@ static int class_of(const struct up_act *a, bool here, struct up_look *ret_look)
 	return announced && class >= 0 ? UP_CLASS_ANNOUNCED : class;
 }
 
-static bool still_there(const struct up_act *a, int class, const struct up_look *look)
+/* Asleep where we saw it: it is, if we have kept the core that it would need; else a second look says. */
+static bool still_there(const struct up_act *a, bool here, int class, const struct up_look *look)
 {
 	struct up_look again;
 
+	if (here && up_home_kept_core())
+		return true;
 	return up_task_look(a, &again) == class && again.pc == look->pc;
 }
 
@@ -196,12 +199,16 @@ int up_watch_look(uint32_t v, bool here)
 		w->no_standby++;
 		return -EAGAIN;
 	}
+	UP_INJECT(watch_looked);
 	if (class != UP_CLASS_ANNOUNCED) {
+		/* Ours may be an old look, and somebody has led it home from a later sleep since. */
+		if (up_home_by_rseq(class == UP_CLASS_FAULT) && !UP_MUT(old_look_leads) &&
+		    !still_there(a, here, class, &look))
+			return 0;
 		up_home_set(a, class, look.pc);
 		/* From here on it cannot come back unseen: it passes by where it is led to, which
-		 * moves its word on.  So it must still sleep where we saw it: it does if we have kept
-		 * the core that it would need. */
-		if (!(here && up_home_kept_core()) && !still_there(a, class, &look))
+		 * moves its word on.  So it must still sleep where we saw it. */
+		if (!still_there(a, here, class, &look))
 			return 0; /* the section stays: somebody else's may be the same one */
 	}
 	up_store_relaxed(&a->stolen_class, (uint32_t) class);

@@ -4,6 +4,7 @@
  * before its start was collected. Each is held open at a point of injection until the other side has
  * done its part, and in the end the vcore must run, and be watched.
  */
+#include "asleep.h"
 #include "base/atomic.h"
 #include "base/inject.h"
 #include "base/syscall.h"
@@ -377,6 +378,83 @@ static int block_before_collection(void)
 	return 0;
 }
 
+/* ---- two that have seen the same sleeper, one of them long ago ---- */
+
+static int second_fds[2];
+static atomic_int old_looker, director;
+static int sleeper_tid;
+static atomic_bool ran_on, slept_again;
+
+static int on_looked(unsigned nr, const char *name, void *arg)
+{
+	int tid = (int)up_syscall0(SYS_gettid);
+
+	if (!strcmp(name, "watch_start"))
+		return 1;
+	if (!strcmp(name, "watch_looked") && tid != atomic_load(&director)) {
+		atomic_fetch_or(&held, tid == atomic_load(&old_looker)); /* else the lookout */
+		AWAIT(atomic_load(&let_go), up_syscall0(SYS_sched_yield));
+	}
+	return 0;
+}
+
+static void *looks_long_ago(void *arg)
+{
+	atomic_store(&old_looker, asleep_self());
+	CHECK_INT(up_watch_look(0, false), 0);
+	return arg;
+}
+
+/* Not one instruction after the second call: then the vcore is somebody else's. */
+static void *sleeps_here_and_there(void *arg)
+{
+	char byte;
+
+	__atomic_store_n(&sleeper_tid, (int)up_syscall0(SYS_gettid), __ATOMIC_RELEASE);
+	await_byte();
+	atomic_store(&slept_again, true);
+	CHECK_INT(read(second_fds[0], &byte, 1), 1);
+	atomic_store(&ran_on, up_run_state(up_gs_run()) == UP_RUN_STOLEN);
+	return arg;
+}
+
+static void *directs(void *arg)
+{
+	pthread_t old;
+
+	atomic_store(&director, asleep_self());
+	CHECK(asleep_wait(&sleeper_tid));
+	AWAIT(up_load_acquire(&up_host.port->vmap[0].standby) != UPABI_NONE, sched_yield());
+	CHECK_INT(pthread_create(&old, NULL, looks_long_ago, NULL), 0);
+	AWAIT(atomic_load(&held), sched_yield());
+	writes_byte(NULL);
+	AWAIT(atomic_load(&slept_again), sched_yield());
+	CHECK(asleep_wait(&sleeper_tid));
+	AWAIT(up_watch_look(0, false) == 1, sched_yield());
+	atomic_store(&let_go, true);
+	CHECK_INT(pthread_join(old, NULL), 0);
+	CHECK_INT(write(second_fds[1], "", 1), 1);
+	return arg;
+}
+
+static int old_look(void)
+{
+	static const char *const points[] = { "watch_start", "watch_looked", NULL };
+	pthread_t t;
+
+	hook_on(on_looked, points);
+	CHECK_INT(pipe2(second_fds, O_CLOEXEC), 0);
+	rt_start_opts((struct upcall_opts){ .vcores = 1, .no_slice = true });
+	if (!up_host.use_rseq)
+		SKIP("this Linux does not lead home by rseq\n");
+	CHECK_INT(pthread_create(&t, NULL, directs, NULL), 0);
+	rt_join(rt_make(sleeps_here_and_there, NULL));
+	CHECK_INT(pthread_join(t, NULL), 0);
+	CHECK(!atomic_load(&ran_on));
+	rt_stop();
+	return 0;
+}
+
 /* ---- a replacement that is refused ---- */
 
 static int refuse_some(unsigned nr, const char *name, void *arg)
@@ -546,6 +624,7 @@ static const struct apart cases[] = {
 	CASE("one that has left late leaves the vcore's next watched", left_late),
 	CASE("a frozen vcore stands still until it is started, whatever rings",
 	     frozen_until_started),
+	CASE("an old look does not lead astray who sleeps elsewhere by now", old_look),
 	CASE("a block before the start was collected is reported again", block_before_collection),
 };
 
