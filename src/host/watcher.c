@@ -151,15 +151,19 @@ static void hand_over(struct up_watch *w, uint32_t v, struct up_act *a, struct u
 /* What it blocks in; -EAGAIN when it does not. */
 static int class_of(const struct up_act *a, bool here, struct up_look *ret_look)
 {
-	bool announced = up_load_relaxed(&a->gs.call) != 0;
+	uint32_t call = up_load_relaxed(&a->gs.call);
 	int class;
 
 	/* We run on its core, so it does not, and in an announced call that is all we need to know:
 	 * replaced while it merely waits for the processor, it finds that out on its way out. */
-	if (announced && here)
+	if (call && here)
 		return UP_CLASS_ANNOUNCED;
+	UP_INJECT(watch_looks);
 	class = up_task_look(a, ret_look);
-	return announced && class >= 0 ? UP_CLASS_ANNOUNCED : class;
+	/* Only now: it may have begun the call, and gone to sleep in it, since we came by. */
+	if (!UP_MUT(call_looked_at_first))
+		call = up_load_relaxed(&a->gs.call);
+	return call && class >= 0 ? UP_CLASS_ANNOUNCED : class;
 }
 
 /* Asleep where we saw it: it is, if we have kept the core that it would need; else a second look says. */

@@ -527,7 +527,8 @@ static bool judge_rounds(const struct outcome *o, const struct gate2_way *w)
 static bool judge_counts(const struct outcome *o, const struct gate2_way *w)
 {
 	uint64_t n = o->st.blocked[w->class_of_call];
-	bool good = judge_rounds(o, w) && o->back >= n && o->back <= sum(o->st.blocked) &&
+	bool good = judge_rounds(o, w) && o->back >= UP_MIN(n, o->rounds) &&
+		    o->back <= sum(o->st.blocked) &&
 		    !memcmp(o->st.blocked, o->st.unblocked, sizeof(o->st.blocked)) &&
 		    o->kside_blocked == o->kside_unblocked &&
 		    (w->ends_by_itself ||

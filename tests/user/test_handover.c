@@ -455,6 +455,59 @@ static int old_look(void)
 	return 0;
 }
 
+/* Announced while somebody looks: he came by before the call began. */
+static int on_looks(unsigned nr, const char *name, void *arg)
+{
+	if (!strcmp(name, "watch_start"))
+		return 1;
+	if (!strcmp(name, "watch_looks") && !atomic_load(&let_go)) {
+		if ((int)up_syscall0(SYS_gettid) != atomic_load(&director)) { /* the lookout */
+			AWAIT(atomic_load(&let_go), up_syscall0(SYS_sched_yield));
+			return 0;
+		}
+		atomic_store(&held, 1);
+		CHECK(asleep_wait(&sleeper_tid));
+		atomic_store(&let_go, true);
+	}
+	return 0;
+}
+
+static void *announces(void *arg)
+{
+	char byte;
+
+	AWAIT(atomic_load(&held), );
+	__atomic_store_n(&sleeper_tid, (int)up_syscall0(SYS_gettid), __ATOMIC_RELEASE);
+	CHECK_INT(upcall_read(pipe_fds[0], &byte, 1), 1);
+	return arg;
+}
+
+static void *looks_and_writes(void *arg)
+{
+	atomic_store(&director, asleep_self());
+	AWAIT(up_load_acquire(&up_host.port->vmap[0].standby) != UPABI_NONE, sched_yield());
+	AWAIT(up_watch_look(0, false) == 1, sched_yield());
+	return writes_byte(arg);
+}
+
+static int announced_meanwhile(void)
+{
+	static const char *const points[] = { "watch_start", "watch_looks", NULL };
+	struct upcall_stats st;
+	pthread_t t;
+
+	hook_on(on_looks, points);
+	rt_start_opts((struct upcall_opts){ .vcores = 1, .no_slice = true });
+	CHECK_INT(pthread_create(&t, NULL, looks_and_writes, NULL), 0);
+	rt_join(rt_make(announces, NULL));
+	CHECK_INT(pthread_join(t, NULL), 0);
+	st = rt_stats();
+	CHECK_INT(st.blocked[0], 1);
+	CHECK_INT(st.blocked[3], 0);
+	rt_stop();
+	return 0;
+}
+
 /* ---- a replacement that is refused ---- */
 
 static int refuse_some(unsigned nr, const char *name, void *arg)
@@ -625,6 +678,7 @@ static const struct apart cases[] = {
 	CASE("a frozen vcore stands still until it is started, whatever rings",
 	     frozen_until_started),
 	CASE("an old look does not lead astray who sleeps elsewhere by now", old_look),
+	CASE("a call that is announced while somebody looks is announced", announced_meanwhile),
 	CASE("a block before the start was collected is reported again", block_before_collection),
 };
 
