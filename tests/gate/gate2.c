@@ -495,18 +495,23 @@ static uint64_t sum(const uint64_t v[4])
 	return v[0] + v[1] + v[2] + v[3];
 }
 
+/* For the address space, which is held while a thread or a stack is being mapped. */
+static unsigned waits_in(const struct outcome *o)
+{
+	return 1 + o->rounds / 10;
+}
+
 /*
  * A library may sleep on business of its own besides, a lock of libc's: that is a block of another class,
  * counted apart; but one more of the same in rows of unannounced calls. In any row somebody may have to
- * wait for the address space, which is held while a thread or a stack is being mapped: now and then one
- * more, in a fault (Linux before 6.4) or in a call of the runtime's own. A call that is one critical
- * section may have been replaced there already: then it is not once more. One that was turned out of its
- * sleep, nobody being there to replace it, is announced when it is made again.
+ * wait for the address space: now and then one more, in a fault (Linux before 6.4) or in a call of the
+ * runtime's own. A call that is one critical section may have been replaced there already: then it is
+ * not once more. One that was turned out of its sleep, nobody being there to replace it, is announced
+ * when it is made again.
  */
 static bool judge_rounds(const struct outcome *o, const struct gate2_way *w)
 {
-	uint64_t n = o->st.blocked[w->class_of_call], all = sum(o->st.blocked);
-	uint64_t waits = 1 + o->rounds / 10;
+	uint64_t n = o->st.blocked[w->class_of_call], all = sum(o->st.blocked), waits = waits_in(o);
 
 	if (w->class_of_call == UP_CLASS_UNANNOUNCED)
 		n += UP_MIN(o->st.blocked[UP_CLASS_ANNOUNCED], o->st.restarts);
@@ -527,14 +532,16 @@ static bool judge_rounds(const struct outcome *o, const struct gate2_way *w)
 static bool judge_counts(const struct outcome *o, const struct gate2_way *w)
 {
 	uint64_t n = o->st.blocked[w->class_of_call];
-	bool good = judge_rounds(o, w) && o->back >= UP_MIN(n, o->rounds) &&
-		    o->back <= sum(o->st.blocked) &&
-		    !memcmp(o->st.blocked, o->st.unblocked, sizeof(o->st.blocked)) &&
-		    o->kside_blocked == o->kside_unblocked &&
-		    (w->ends_by_itself ||
-		     /* a call that was put back to its beginning sleeps twice */
-		     (o->counted > o->rounds / 2 && o->kernel_switches >= o->counted &&
-		      (is_foreign(w) || o->kernel_switches <= o->counted + o->st.restarts)));
+	bool good =
+		judge_rounds(o, w) && o->back >= UP_MIN(n, o->rounds) &&
+		o->back <= sum(o->st.blocked) &&
+		!memcmp(o->st.blocked, o->st.unblocked, sizeof(o->st.blocked)) &&
+		o->kside_blocked == o->kside_unblocked &&
+		(w->ends_by_itself ||
+		 /* a call that was put back to its beginning sleeps twice, and so may a fault */
+		 (o->counted > o->rounds / 2 && o->kernel_switches >= o->counted &&
+		  (is_foreign(w) ||
+		   o->kernel_switches <= o->counted + o->st.restarts + waits_in(o))));
 
 	if (!good && w->ends_by_itself)
 		tap_note("a watcher ran %" PRIu64 " ns of a sleep, or none was found at all",
