@@ -63,7 +63,7 @@ static inline bool announced(uint64_t gs)
 		return false;
 	/* A thread that libc made for itself has inherited our GS base, but has a TLS of its own. */
 	u = up_gs_uthread();
-	return u && (!u->fs || u->fs == up_tls_fs());
+	return u && (UP_LIKELY(u->fs == up_tls_fs()) || !u->fs);
 }
 
 static inline long call_with(uint64_t gs, long nr, long a, long b, long c, long d, long e, long f)
