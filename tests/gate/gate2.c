@@ -498,7 +498,7 @@ static uint64_t sum(const uint64_t v[4])
 /* For the address space, which is held while a thread or a stack is being mapped. */
 static unsigned waits_in(const struct outcome *o)
 {
-	return 1 + o->rounds / 10;
+	return 1 + o->rounds / 100;
 }
 
 /*

@@ -4,7 +4,6 @@
  */
 #include "gate3_server.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -17,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "entries.h"
 #include "host/server.h"
 
 struct question {
@@ -39,14 +39,7 @@ void g3_server_name(char name[64])
 
 static int nr_open(void)
 {
-	DIR *dir = opendir("/proc/self/fd");
-	int nr = -1; /* the folder's own */
-
-	while (dir && readdir(dir))
-		nr++;
-	if (dir)
-		closedir(dir);
-	return nr - 2;
+	return (int)entries("/proc/self/fd") - 3; /* ".", "..", and the folder's own */
 }
 
 static int control(struct up_server *s, const struct question *q)

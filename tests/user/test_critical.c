@@ -174,8 +174,8 @@ static void *holds_for_long(void *arg)
 	upcall_critical_enter();
 	atomic_store(&holder_on, upcall_vcore_id());
 	rt_spin_ns(50 * MS);
-	atomic_store(&section_over,
-		     true); /* what is waited for; at the section's end we give way */
+	/* What is waited for; at the section's end we give way. */
+	atomic_store(&section_over, true);
 	upcall_critical_leave();
 	return arg;
 }
