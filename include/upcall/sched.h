@@ -3,8 +3,8 @@
  * The second-level scheduler: a table of operations that decides which uthread a vcore runs.
  *
  * All operations but init and fini are called in vcore context, or by a uthread with preemption
- * off (`ready`, from create and wake): they must not block, allocate, or use TLS of libc's.  Several
- * vcores call at once.
+ * off: they must not block, allocate, or use TLS of libc's.  Several vcores call at once, and for a
+ * moment two may call with the same number.
  */
 #ifndef UPCALL_SCHED_H
 #define UPCALL_SCHED_H
@@ -43,6 +43,9 @@ struct upcall_sched_ops {
 	/* May be NULL: is there something left that pick() would find?  A guess will do: on yes, `vcore`,
 	 * which has just come upon work, asks for one more vcore. */
 	int (*more)(unsigned vcore);
+	/* May be NULL: takes `u`, which is ready, out again if it is near at hand; 1 when it has. `u` may
+	 * be elsewhere by now, or be no more than memory that was one's. */
+	int (*take)(struct upcall_uthread *u, unsigned vcore);
 };
 
 #define UPCALL_SCHED_WORDS 4

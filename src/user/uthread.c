@@ -25,6 +25,7 @@
 #define JOINING	 ((struct up_uthread *)3)
 #define CLAIMED	 ((struct up_uthread *)4) /* it has ended, and one alone is to free it */
 #define FREED	 ((struct up_uthread *)5)
+#define LAST_MARK FREED
 
 /* Kernel threads' numbers end at 2^22; libc's locks need 30 bits. */
 #define TID_FIRST (1u << 22)
@@ -149,13 +150,19 @@ void up_attend(void)
 	up_sched_call(up_gs_uthread(), attending, NULL);
 }
 
+void up_leave(struct up_uthread *u, void (*fn)(struct upcall_uthread *, void *), void *arg)
+{
+	if (!up_direct_call(u, fn, arg))
+		up_sched_call(u, fn, arg);
+}
+
 int upcall_yield(void)
 {
 	struct up_uthread *u = up_self();
 
 	if (!u)
 		return -EPERM;
-	up_sched_call(u, yielded, (void *)UPCALL_YIELDED);
+	up_leave(u, yielded, (void *)UPCALL_YIELDED);
 	return 0;
 }
 
@@ -313,6 +320,23 @@ static void ended(struct upcall_uthread *self, void *arg)
 		up_ready(j, UPCALL_WOKEN);
 }
 
+/* Who waits for us already goes on at once, in our place: nobody else changes the word any more. */
+static void end_for_joiner(struct up_uthread *u)
+{
+	struct up_act *a = up_direct_begin();
+	struct up_uthread *j;
+
+	if (!a)
+		return;
+	j = up_load_acquire(&u->joiner); /* pairs with join_wait(): its context is saved */
+	if ((uintptr_t)j > (uintptr_t)LAST_MARK && up_direct_fits(j)) {
+		u->state = UP_U_DONE;
+		up_store_relaxed(&u->joiner, CLAIMED); /* j reads it, here */
+		up_direct_to(a, u, j, NULL);
+	}
+	up_direct_end();
+}
+
 void upcall_uthread_exit(void *value)
 {
 	struct up_uthread *u = up_self();
@@ -322,7 +346,8 @@ void upcall_uthread_exit(void *value)
 	if (up_rt.own_tls)
 		up_tls_run_dtors();
 	up_libc_dead(u);
-	up_sched_call(u, ended, NULL);
+	end_for_joiner(u);
+	up_leave(u, ended, NULL);
 	UP_BUG();
 }
 
@@ -424,13 +449,18 @@ int upcall_uthread_create(struct upcall_uthread **ret_u, const struct upcall_uth
 	return 0;
 }
 
-/* Vcore context: wait for its end, unless that has come. */
+static void aside(struct upcall_uthread *self, void *arg)
+{
+	((struct up_uthread *)self)->state = UP_U_ASIDE;
+	((struct up_uthread *)self)->resched = false;
+}
+
+/* Off its stack: wait for its end, unless that has come. */
 static void join_wait(struct upcall_uthread *self, void *arg)
 {
 	struct up_uthread *u = arg, *expected = JOINING;
 
-	((struct up_uthread *)self)->state = UP_U_ASIDE;
-	((struct up_uthread *)self)->resched = false;
+	aside(self, NULL);
 	/* acq_rel: pairs with ended()'s exchange */
 	if (!up_cas_acq_rel(&u->joiner, &expected, (struct up_uthread *)self))
 		up_ready((struct up_uthread *)self, UPCALL_WOKEN);
@@ -454,6 +484,29 @@ static int claim(struct up_uthread *u, struct up_uthread *as, bool *ret_ended)
 	return was == FREED ? -ESRCH : -EINVAL;
 }
 
+/* One that has not begun, or is ready, and is at hand: it runs in our place, and ends in it as a rule. */
+static bool run_in_place(struct up_uthread *self, struct up_uthread *u)
+{
+	struct up_act *a;
+
+	if (!up_rt.sched.take)
+		return false;
+	a = up_direct_begin();
+	if (!a)
+		return false;
+	if (!up_rt.sched.take((struct upcall_uthread *)u, a->vcore)) {
+		up_direct_end();
+		return false;
+	}
+	self->state = UP_U_ASIDE;
+	up_store_relaxed(&u->joiner, self); /* it is ours alone, and reads it at its end */
+	if (up_direct_fits(u))
+		up_direct_to(a, self, u, NULL);
+	else
+		up_direct_long(self, aside, NULL, u);
+	return true;
+}
+
 int upcall_uthread_join(struct upcall_uthread *w, void **ret_value)
 {
 	struct up_uthread *u = (struct up_uthread *)w, *self = up_self();
@@ -469,8 +522,8 @@ int upcall_uthread_join(struct upcall_uthread *w, void **ret_value)
 	r = claim(u, JOINING, &ended);
 	if (r)
 		return r;
-	if (!ended)
-		up_sched_call(self, join_wait, u);
+	if (!ended && !run_in_place(self, u))
+		up_leave(self, join_wait, u);
 	if (ret_value)
 		*ret_value = u->value;
 	free_uthread(u);

@@ -158,6 +158,24 @@ void up_section_ended(void); /* the outermost section has been left */
 /* Uthread context: leave the stack, run fn(self, arg) in vcore context, then schedule. */
 void up_sched_call(struct up_uthread *u, void (*fn)(struct upcall_uthread *, void *), void *arg);
 
+/* The same for an fn of ours, which neither minds in whose section of ours and on whose stack it runs,
+ * nor needs the vcore: straight to the next uthread where there is one (direct.c). */
+void up_leave(struct up_uthread *u, void (*fn)(struct upcall_uthread *, void *), void *arg);
+
+/* direct.c. Uthread context: begin enters a section of ours, or is NULL where the long way is to be
+ * taken; the others are called in it. */
+struct up_act *up_direct_begin(void);
+void up_direct_end(void);
+/* Can the next one be switched to? The caller owns it. */
+bool up_direct_fits(const struct up_uthread *n);
+/* Leaves u for n, then(u) once u is off its stack; the section is over when u goes on. */
+void up_direct_to(struct up_act *a, struct up_uthread *u, struct up_uthread *n, void (*then)(void *));
+/* The same over the transition stack, whatever n is. */
+void up_direct_long(struct up_uthread *u, void (*fn)(struct upcall_uthread *, void *), void *arg,
+		    struct up_uthread *n);
+/* For the scheduler's next: false when there is none, or it is to be asked in vcore context. */
+bool up_direct_call(struct up_uthread *u, void (*fn)(struct upcall_uthread *, void *), void *arg);
+
 /* Uthread context on a replaced activation: back to a vcore. */
 void up_go_home(struct up_uthread *u);
 

@@ -122,6 +122,71 @@ FUNC up_arch_park
 	ud2
 ENDFUNC up_arch_park
 
+/*
+ * void up_arch_switch(void **save_sp, void *sp, void *next, uint64_t fs, void (*then)(void *), void *prev):
+ * in uthread context, in the innermost of our sections, from one uthread to the next without a way over
+ * the transition stack: the hand-over word stays as it is. On next's stack, before anything else,
+ * then(prev) lets others know of who has left (it may be NULL). Leaves the section.
+ *
+ * The section keeps this from being seen half done: the handler puts off whatever comes, and what it
+ * could not tell, between the two words that say who runs here, is found pending at the end.
+ */
+FUNC up_arch_switch
+	SAVE_REGS
+	movq	%rsp, (%rdi)
+	movl	(%rsp), %ebx
+	movzwl	4(%rsp), %ebp
+	movq	%rdx, %gs:UP_GS_UTHREAD
+	movq	%rsi, %rsp
+#if !UP_MUT(switch_fs_not_set)
+	testq	%rcx, %rcx
+	jz	1f
+	wrfsbase %rcx
+1:
+#endif
+	testq	%r8, %r8
+	jz	2f
+	movq	%r9, %rdi
+	call	*%r8
+2:
+	decl	%gs:UP_GS_CS_DEPTH
+#if !UP_MUT(switch_pending_not_checked)
+	movq	%gs:UP_GS_PENDING, %rax
+	movl	(%rax), %eax
+	orl	%gs:UP_GS_DUE, %eax
+	jnz	4f
+3:
+#endif
+	/* Loading the control words costs more than all the rest, and they are the same as a rule. */
+	cmpl	%ebx, (%rsp)
+	jne	5f
+	cmpw	%bp, 4(%rsp)
+	jne	5f
+6:
+	addq	$8, %rsp
+	popq	%r15
+	popq	%r14
+	popq	%r13
+	popq	%r12
+	popq	%rbx
+	popq	%rbp
+	ret
+#if !UP_MUT(switch_pending_not_checked)
+4:
+	call	*up_arch_attend(%rip)
+	/* Another may have run here since. */
+	ldmxcsr	(%rsp)
+	fldcw	4(%rsp)
+	jmp	6b
+#endif
+5:
+#if !UP_MUT(switch_control_not_loaded)
+	ldmxcsr	(%rsp)
+	fldcw	4(%rsp)
+#endif
+	jmp	6b
+ENDFUNC up_arch_switch
+
 /* void up_arch_park_own(void **save_sp, uint64_t value): the same for a uthread whose activation
  * has been replaced: up_arch_run_vcore() returns `value` on the activation's own stack. */
 FUNC up_arch_park_own
