@@ -74,6 +74,8 @@ static const char *state_name(uint32_t state)
 
 static void put_uthread(struct out *o, const struct up_uthread *u)
 {
+	if (!u->live)
+		return; /* a slot that is free */
 	put_num(o, "uthread ", u->id);
 	put(o, " ");
 	put(o, u->name[0] ? u->name : "-");
@@ -141,7 +143,7 @@ int upcall_dump(int fd)
 	struct out o = { .fd = fd };
 	struct up_act *a;
 	struct up_list *l;
-	uint64_t left;
+	uint64_t made, live;
 	uint32_t i;
 
 	if (!up_rt.started)
@@ -149,15 +151,16 @@ int upcall_dump(int fd)
 	put_num(&o, "process state ", up_rt.port->info->state);
 	put_num(&o, " vcores ", up_rt.port->info->num_vcores);
 	put_num(&o, " target ", up_rt.target);
-	put_num(&o, " uthreads ", up_rt.nr_live);
+	up_slot_count(&made, &live);
+	put_num(&o, " uthreads ", live);
 	put(&o, "\n");
 	for (i = 0; i < up_rt.max_vcores; i++)
 		put_vcore(&o, i);
 	for (i = 0; i < up_load_relaxed(&up_host.nr_acts); i++)
 		if ((a = up_act_get(i))) /* once: it may end at any moment */
 			put_act(&o, a);
-	left = up_rt.nr_live;
-	for (l = up_rt.all.next; l && l != &up_rt.all && left--; l = l->next)
+	/* Nothing leaves the list: whoever adds to it meanwhile is met, or is not. */
+	for (l = up_load_acquire(&up_rt.all.next); l && l != &up_rt.all; l = up_load_acquire(&l->next))
 		put_uthread(&o, up_container_of(l, struct up_uthread, all));
 	flush(&o);
 	return o.err;

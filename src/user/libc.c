@@ -62,7 +62,7 @@ struct up_uthread *up_libc_find(pthread_t thread)
 	up_list_for_each (link, &up_rt.all) {
 		struct up_uthread *u = up_container_of(link, struct up_uthread, all);
 
-		if (u->fs == (uintptr_t)thread && u->state != UP_U_DONE)
+		if (u->fs == (uintptr_t)thread && u->live && u->state != UP_U_DONE)
 			return u;
 	}
 	return NULL;

@@ -13,6 +13,7 @@
 #include "user/libc.h"
 
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -32,14 +33,16 @@
 static struct {
 	int fd; /* pokes the receiver */
 
+	uint64_t base; /* what uthread 0 came with, and most have still */
+
 	/* With the lock, preemption off: */
 	struct up_lock lock;
-	uint32_t nr_blocking[64];
+	uint32_t nr_apart[64]; /* uthreads that have it otherwise than the base says */
 
 	/* Written with the lock; read by anyone: */
-	uint64_t blocked_by_some;
+	uint64_t apart; /* what somebody has otherwise */
 	uint64_t closed; /* blocked by all: the receiver's mask */
-	uint32_t nr;	 /* atomic: uthreads that count */
+	uint32_t ever; /* somebody has blocked something: who comes or goes has to look */
 
 	uint32_t wanted;  /* counts changes of `closed` and requests to look */
 	uint32_t done;	  /* futex: the last one that the receiver has taken over */
@@ -158,39 +161,53 @@ void up_libc_events_add(void)
 static void count(uint64_t mask, uint32_t by)
 {
 	for (; mask; mask &= mask - 1)
-		masks.nr_blocking[up_lowest_bit(mask)] += by;
+		masks.nr_apart[up_lowest_bit(mask)] += by;
 }
 
-/* With the lock: what no uthread has open. */
+/* With the lock: what no uthread has open. Of the base that is what nobody has otherwise; of the rest,
+ * what all have otherwise. */
 static uint64_t find_closed(void)
 {
-	uint64_t some = 0, all = 0;
-	uint32_t nr;
+	uint64_t apart = 0, closed, left;
+	int64_t nr;
 
 	for (unsigned i = 0; i < 64; i++)
-		some |= masks.nr_blocking[i] ? UINT64_C(1) << i : 0;
-	/* seq_cst, then look: a uthread that comes or goes counts itself, then looks at `some`. One of
+		apart |= masks.nr_apart[i] ? UINT64_C(1) << i : 0;
+	/* seq_cst, then count: a uthread that comes or goes counts itself, then looks at `apart`. One of
 	 * the two sees the other. */
-	up_store_seq_cst(&masks.blocked_by_some, some);
-	nr = up_load_seq_cst(&masks.nr);
-	for (; some; some &= some - 1) {
-		if (masks.nr_blocking[up_lowest_bit(some)] >= nr)
-			all |= some & -some;
+	up_store_seq_cst(&masks.apart, apart);
+	up_fence_seq_cst();
+	nr = up_slot_counted();
+	closed = masks.base & ~apart;
+	for (left = apart & ~masks.base; left; left &= left - 1) {
+		if (masks.nr_apart[up_lowest_bit(left)] >= nr)
+			closed |= left & -left;
 	}
-	return all;
+	return closed;
 }
 
-/* Adds and removes one uthread's share; waits where the receiver's mask changes by it. */
-static void account(uint64_t removed, uint64_t added)
+/* Whoever comes or goes without a fence, since nobody had blocked anything, has counted itself when this
+ * returns, or sees the word: Linux makes each of our threads pass a barrier in between. */
+static void watch_from_now_on(void)
+{
+	up_store_relaxed(&masks.ever, 1);
+	if (up_syscall3(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) < 0)
+		up_syscall3(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+}
+
+/* One uthread's share changes; waits where the receiver's mask changes by it. */
+static void account(uint64_t was, uint64_t now)
 {
 	bool changed = false;
 	uint32_t wanted = 0;
 	uint64_t closed;
 
+	if (!up_load_relaxed(&masks.ever))
+		watch_from_now_on();
 	up_preempt_disable();
 	up_lock_take(&masks.lock);
-	count(removed, (uint32_t)-1);
-	count(added, 1);
+	count(was ^ masks.base, (uint32_t)-1);
+	count(now ^ masks.base, 1);
 	closed = find_closed();
 	if (closed != masks.closed && !UP_MUT(receiver_mask_stale)) {
 		up_store_relaxed(&masks.closed, closed); /* ordered by tell_receiver()'s release */
@@ -211,24 +228,38 @@ void up_libc_set_mask(struct up_uthread *u, uint64_t mask)
 	if (mask == was)
 		return;
 	up_store_relaxed(&u->sig_mask, mask); /* senders read it; what they miss is found pending */
-	account(was & ~mask, mask & ~was);
+	account(was, mask);
 }
 
-/* seq_cst: see find_closed(). Nobody blocks anything as a rule, and then this is all. */
+/* That it comes or goes may change what all have otherwise than the base. */
+static bool matters(const struct up_uthread *u)
+{
+	return ((u->sig_mask ^ masks.base) | (up_load_relaxed(&masks.apart) & ~masks.base)) != 0;
+}
+
+/* Counted already, by its cell. */
 void up_libc_born(struct up_uthread *u)
 {
-	up_fetch_add_seq_cst(&masks.nr, 1);
-	if (u->sig_mask | up_load_seq_cst(&masks.blocked_by_some))
-		account(0, u->sig_mask);
+	up_compiler_barrier();
+	if (UP_LIKELY(!up_load_relaxed(&masks.ever)))
+		return;
+	up_fence_seq_cst(); /* see find_closed() */
+	if (matters(u))
+		account(masks.base, u->sig_mask);
 }
 
 void up_libc_dead(struct up_uthread *u)
 {
-	uint64_t mask = u->sig_mask;
+	struct up_cell *c = up_cell_take();
 
-	up_fetch_sub_seq_cst(&masks.nr, 1);
-	if (mask | up_load_seq_cst(&masks.blocked_by_some))
-		account(mask, 0);
+	up_store_relaxed(&c->counted, c->counted - 1);
+	up_cell_drop(c);
+	up_compiler_barrier();
+	if (UP_LIKELY(!up_load_relaxed(&masks.ever)))
+		return;
+	up_fence_seq_cst(); /* see find_closed() */
+	if (matters(u))
+		account(u->sig_mask, masks.base);
 }
 
 /* ---- start and stop ---- */
@@ -256,6 +287,8 @@ int up_libc_start(struct up_uthread *u)
 		up_libc_masks_reset();
 		return err;
 	}
+	/* Where Linux has no such barrier they look each time. */
+	masks.ever = up_syscall3(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) < 0;
 	for (int sig = 1; sig <= 64; sig++)
 		faults |= up_fault_old_action(sig, NULL, NULL) ? up_sig_bit(sig) : 0;
 	all &= ~faults;
@@ -263,7 +296,7 @@ int up_libc_start(struct up_uthread *u)
 	/* Two threads must not take turns on one alternate stack: it is uthread 0's from now on. */
 	if (up_libc()->sigaltstack(&off, &u->altstack) || (u->altstack.ss_flags & SS_DISABLE))
 		memset(&u->altstack, 0, sizeof(u->altstack));
-	up_libc_born(u);
+	masks.base = masks.closed = u->sig_mask;
 	return 0;
 }
 

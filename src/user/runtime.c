@@ -103,16 +103,15 @@ static void undo(void)
 	up_vcore_fini();
 	if (receiver.fs)
 		up_tls_destroy(receiver.fs);
-	if (receiver.stack.map_sz)
-		up_stack_put(&receiver.stack);
-	up_stack_drain();
+	up_stack_unmap(&receiver.stack);
+	up_slot_fini();
 	memset(&up_rt, 0, sizeof(up_rt));
 	memset(&receiver, 0, sizeof(receiver));
 }
 
 static int make_receiver(void)
 {
-	int r = up_stack_get(RECEIVER_STACK_SZ, &receiver.stack);
+	int r = up_stack_map(RECEIVER_STACK_SZ, &receiver.stack);
 
 	if (!r && up_rt.tls_works)
 		r = up_tls_create(receiver.stack.lo, receiver.stack.sz, RECEIVER_TID, &receiver.fs);
@@ -134,6 +133,8 @@ static int prepare(const struct upcall_opts *o, const struct upcall_sched_ops *d
 	fill_host_cfg(o, cfg);
 	up_arch_init(up_vcore_again, up_critical_give_way, up_attend);
 	r = init_tls(o);
+	if (!r)
+		r = up_slot_init(cfg->max_acts);
 	if (!r)
 		r = up_vcore_init(cfg->max_vcores);
 	if (!r && up_rt.sched.init)
@@ -233,13 +234,15 @@ static void go_home(struct upcall_uthread *self, void *arg)
 int upcall_stop(void)
 {
 	struct up_uthread *u = up_self();
+	uint64_t made, live;
 
 	if (!up_rt.started)
 		return -ENOTCONN;
 	if (!u || !u->is_main)
 		return -EPERM;
 	up_uthread_free_dead();
-	if (up_load_acquire(&up_rt.nr_live) != 1)
+	up_slot_count(&made, &live);
+	if (live != 1)
 		return -EBUSY;
 	up_sched_call(u, go_home, NULL);
 	/* On the first thread again. */
@@ -425,8 +428,7 @@ int upcall_get_stats(struct upcall_stats *ret_stats)
 			add_act(&st, &a->stats);
 	for (i = 0; i < up_rt.max_vcores; i++)
 		add_vcore(&st, i);
-	st.uthreads_made = up_load_relaxed(&up_rt.nr_made);
-	st.uthreads_live = up_load_relaxed(&up_rt.nr_live);
+	up_slot_count(&st.uthreads_made, &st.uthreads_live);
 	st.backstop = up_load_relaxed(&up_host.backstop_steals);
 	st.activations = up_load_relaxed(&up_host.living);
 	st.activation_error = up_load_relaxed(&up_host.create_errno);
@@ -484,7 +486,7 @@ void up_fork_child(void)
 	up_arch_set_gs(0);
 	up_store_release(&up_rt.started, false);
 	up_host_forget();
-	up_stack_fork_child();
+	up_slot_fork_child();
 	memset(&up_rt, 0, sizeof(up_rt));
 	memset(&receiver, 0, sizeof(receiver));
 }

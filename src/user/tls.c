@@ -321,6 +321,13 @@ static int get_block(uint32_t *ret_nr)
 	return err;
 }
 
+static void begin_use(uintptr_t fs, void *stack_lo, size_t stack_sz, uint32_t tid)
+{
+	fill_desc(fs, stack_lo, stack_sz, tid);
+	use_global_locale(fs);
+	block_of(fs)->live = 1;
+}
+
 int up_tls_create(void *stack_lo, size_t stack_sz, uint32_t fake_tid, uintptr_t *ret_fs)
 {
 	uint32_t nr;
@@ -335,20 +342,32 @@ int up_tls_create(void *stack_lo, size_t stack_sz, uint32_t fake_tid, uintptr_t 
 	if (err)
 		return err;
 	fs = block_fs(nr);
-	fill_desc(fs, stack_lo, stack_sz, fake_tid);
-	use_global_locale(fs);
-	block_of(fs)->live = 1;
+	begin_use(fs, stack_lo, stack_sz, fake_tid);
 	*ret_fs = fs;
 	return 0;
+}
+
+void up_tls_retire(uintptr_t fs)
+{
+	UP_ASSERT(up_tls_owns(fs));
+	*(uint32_t *)(fs + up_tls_layout.tid) = 0;
+	block_of(fs)->live = 0;
+}
+
+int up_tls_renew(uintptr_t fs, void *stack_lo, size_t stack_sz, uint32_t fake_tid)
+{
+	int err = prepare_used(fs);
+
+	if (!err)
+		begin_use(fs, stack_lo, stack_sz, fake_tid);
+	return err;
 }
 
 void up_tls_destroy(uintptr_t fs)
 {
 	if (!fs)
 		return;
-	UP_ASSERT(up_tls_owns(fs));
-	*(uint32_t *)(fs + up_tls_layout.tid) = 0;
-	block_of(fs)->live = 0;
+	up_tls_retire(fs);
 	push_free(block_of(fs)->nr);
 }
 

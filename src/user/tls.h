@@ -39,6 +39,11 @@ int up_tls_create(void *stack_lo, size_t stack_sz, uint32_t fake_tid, uintptr_t 
  * in keys and thread_local objects is forgotten, not destroyed. 0 does nothing. */
 void up_tls_destroy(uintptr_t fs);
 
+/* Ends a use, any context, and begins another one, as up_tls_create() would, of a block that stays with
+ * its stack meanwhile. 0 or -ENOMEM: then it is as before. */
+void up_tls_retire(uintptr_t fs);
+int up_tls_renew(uintptr_t fs, void *stack_lo, size_t stack_sz, uint32_t fake_tid);
+
 /* What a thread does at its end, on the exiting uthread itself: destructors of thread_local objects,
  * then of keys in at most PTHREAD_DESTRUCTOR_ITERATIONS rounds, then libc's own leftovers. */
 void up_tls_run_dtors(void);

@@ -6,6 +6,7 @@
 #include "user/uthread.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "arch/arch.h"
@@ -232,29 +233,7 @@ void up_section_ended(void)
 		up_attend();
 }
 
-/* ---- the list of all ---- */
-
-static void list_add(struct up_uthread *u)
-{
-	up_preempt_disable();
-	up_lock_take(&up_rt.all_lock);
-	u->id = up_rt.next_id++;
-	up_list_push_back(&up_rt.all, &u->all);
-	up_rt.nr_made++;
-	up_rt.nr_live++;
-	up_lock_drop(&up_rt.all_lock);
-	up_preempt_enable();
-}
-
-static void list_del(struct up_uthread *u)
-{
-	up_preempt_disable();
-	up_lock_take(&up_rt.all_lock);
-	up_list_remove(&u->all);
-	up_rt.nr_live--;
-	up_lock_drop(&up_rt.all_lock);
-	up_preempt_enable();
-}
+/* ---- the end ---- */
 
 struct up_uthread *up_uthread_of_stack(uintptr_t at)
 {
@@ -270,17 +249,19 @@ struct up_uthread *up_uthread_of_stack(uintptr_t at)
 	return NULL;
 }
 
-/* ---- the end ---- */
-
 static void free_uthread(struct up_uthread *u)
 {
-	struct up_stack s = u->stack;
+	struct up_cell *c;
 
-	list_del(u);
-	if (up_rt.own_tls && !u->is_main)
-		up_tls_destroy(u->fs);
+	if (u->fs)
+		up_tls_retire(u->fs);
 	up_store_relaxed(&u->joiner, FREED);
-	up_stack_put(&s);
+	u->live = false;
+	c = up_cell_take();
+	/* release: pairs with up_slot_count(): that it was made is seen by who sees this */
+	up_store_release(&c->freed, c->freed + 1);
+	up_slot_put(c, u);
+	up_cell_drop(c);
 }
 
 static void push_dead(struct up_uthread *u)
@@ -373,34 +354,66 @@ size_t upcall_min_stack(void)
 			   (size_t)4096);
 }
 
+/* A slot for one more, with a number of its own; all but its stack and its TLS is cleared. */
+static struct up_uthread *get_slot(size_t stack_sz)
+{
+	struct up_cell *c = up_cell_take();
+	struct up_uthread *u = up_slot_get(c, stack_sz);
+	uint64_t fs;
+
+	if (UP_UNLIKELY(!u)) {
+		up_cell_drop(c);
+		u = up_slot_make(stack_sz); /* may sleep in Linux */
+		if (!u)
+			return NULL;
+		c = up_cell_take();
+	}
+	fs = u->fs;
+	memset(u, 0, offsetof(struct up_uthread, stack));
+	u->fs = fs;
+	u->name[0] = 0;
+	u->live = true;
+	u->id = up_slot_new_id(c);
+	up_store_relaxed(&c->made, c->made + 1);
+	up_store_relaxed(&c->counted, c->counted + 1);
+	up_cell_drop(c);
+	return u;
+}
+
+static int give_tls(struct up_uthread *u)
+{
+	uintptr_t lo = (uintptr_t)u->stack.lo, fs = u->fs;
+	int r;
+
+	if (!up_rt.own_tls)
+		return 0;
+	up_preempt_disable();
+	if (UP_INJECT_FAIL(uthread_tls))
+		r = -ENOMEM;
+	else if (fs)
+		r = up_tls_renew(fs, u->stack.lo, (uintptr_t)u - lo, u->fake_tid);
+	else
+		r = up_tls_create(u->stack.lo, (uintptr_t)u - lo, u->fake_tid, &fs);
+	up_preempt_enable();
+	u->fs = fs;
+	return r;
+}
+
 static int make(size_t stack_sz, struct up_uthread **ret_u)
 {
-	struct up_stack s = { 0 };
-	struct up_uthread *u;
-	uintptr_t top, fs = 0;
-	int r = up_stack_get(UP_MAX(stack_sz, upcall_min_stack()), &s);
+	struct up_uthread *u = get_slot(UP_MAX(stack_sz, upcall_min_stack()));
+	int r;
 
-	if (r)
-		return r;
-	top = UP_ALIGN_DOWN((uintptr_t)s.lo + s.sz - sizeof(*u), (uintptr_t)64);
-	u = (struct up_uthread *)top;
-	memset(u, 0, sizeof(*u));
-	u->stack = s;
-	list_add(u);
+	if (!u)
+		return -ENOMEM;
 	u->fake_tid = new_tid(u->id);
-	if (up_rt.own_tls) {
-		up_preempt_disable();
-		r = UP_INJECT_FAIL(uthread_tls)
-			    ? -ENOMEM
-			    : up_tls_create(s.lo, top - (uintptr_t)s.lo, u->fake_tid, &fs);
-		up_preempt_enable();
-	}
+	r = give_tls(u);
 	if (r) {
-		list_del(u);
-		up_stack_put(&s);
+		up_libc_dead(u);
+		u->state = UP_U_DONE;
+		free_uthread(u);
 		return r;
 	}
-	u->fs = fs;
 	*ret_u = u;
 	return 0;
 }
@@ -559,7 +572,10 @@ int up_uthread_adopt_main(struct up_uthread **ret_u)
 	u->last_act = UPABI_NONE;
 	u->fs = up_arch_get_fs();
 	strncpy(u->name, "main", UP_NAME_SZ - 1);
-	list_add(u);
+	up_list_push_back(&up_rt.all, &u->all);
+	u->live = true;
+	up_rt.cells[up_rt.nr_cells - 1].made = 1;
+	up_rt.cells[up_rt.nr_cells - 1].counted = 1;
 	*ret_u = u;
 	return 0;
 }

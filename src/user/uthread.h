@@ -53,6 +53,7 @@ struct up_uthread {
 	uint8_t kind;
 	bool detached;
 	bool is_main;
+	bool live; /* made, and not freed */
 	bool resched;	   /* owner: give way at the next look */
 	bool turned_out;   /* owner: ... even in a section (host/turnout.c) */
 	struct up_again *again; /* owner: calls that are made once more, innermost first (again.c) */
@@ -77,12 +78,6 @@ struct up_uthread {
 	uint64_t id;
 	uint32_t fake_tid;
 	uint32_t blocked_class;
-	struct up_stack stack;
-	struct up_list all; /* up_rt.all_lock */
-	char name[UP_NAME_SZ];
-
-	/* Faults; fault.c */
-	siginfo_t fault;
 
 	/* libc_*.c */
 	uint64_t sig_mask;    /* it writes, others read */
@@ -92,7 +87,23 @@ struct up_uthread {
 	struct up_sig_record *sig_records; /* handlers that run on it, newest first */
 	void *exit_value;     /* of pthread_exit() */
 	stack_t altstack;
+
+	/* The slot's; what stands above is cleared for each uthread that it serves (slot.c). */
+	struct up_stack stack;
+	struct up_list all; /* up_rt.all_lock */
+	char name[UP_NAME_SZ];
+	siginfo_t fault; /* fault.c */
 };
+
+/* What an activation has to itself, by its number, so that it outlives the task; in a section of ours
+ * only.  One more is for threads that are none of ours, with outside_lock. */
+struct up_cell {
+	struct up_uthread *slots;
+	uint32_t nr_slots;
+	uint64_t next_id, end_id; /* numbers for uthreads */
+	uint64_t made, freed;	  /* uthreads, counted where it happened; others sum up */
+	int64_t counted;	  /* uthreads that count among those that have signals open, as a sum */
+} __attribute__((aligned(64)));
 
 struct up_vcore_stats {
 	uint64_t switches;
@@ -134,11 +145,12 @@ struct up_runtime {
 	struct up_uthread *back; /* MPSC: uthreads whose activation came back, newest first */
 	struct up_uthread *urgent; /* lost their core inside a section, last one first */
 	struct up_uthread *dead; /* MPSC: ended, to be freed by whoever allocates next */
-	uint64_t nr_made;
-	uint64_t nr_live;
-	uint64_t next_id;
 	struct up_lock all_lock; /* with preemption off */
-	struct up_list all;
+	struct up_list all;	 /* uthread 0, and all slots */
+	struct up_lock outside_lock;
+	struct up_cell *cells;
+	uint32_t nr_cells;
+	unsigned slot_class; /* of the stacks that cells keep */
 	struct up_handler handler[UPABI_EV_NR];
 	struct up_port *port;
 };
@@ -221,12 +233,27 @@ void up_fault_reflect(struct up_act *a, struct up_uthread *u, int sig, siginfo_t
 int up_fault_old_action(int sig, struct sigaction *old, const struct sigaction *act);
 
 /* stack.c */
-int up_stack_get(size_t sz, struct up_stack *ret);
-void up_stack_put(struct up_stack *s);
+int up_stack_map(size_t sz, struct up_stack *ret);
+void up_stack_unmap(const struct up_stack *s);
 int up_stack_vcore(void **ret_lo, void **ret_top); /* resident */
-void up_stack_drain(void);
-void up_stack_fork_child(void);
 extern unsigned up_stack_unguarded;
+
+/* slot.c */
+int up_slot_init(uint32_t max_acts);
+void up_slot_fini(void);
+void up_slot_fork_child(void);
+/* The caller's cell, and a section until it is dropped. */
+struct up_cell *up_cell_take(void);
+void up_cell_drop(struct up_cell *c);
+/* With a cell: one that is free, or NULL; back again; a number that no other has. */
+struct up_uthread *up_slot_get(struct up_cell *c, size_t sz);
+void up_slot_put(struct up_cell *c, struct up_uthread *u);
+uint64_t up_slot_new_id(struct up_cell *c);
+/* Without: a new one, or NULL; may sleep. */
+struct up_uthread *up_slot_make(size_t sz);
+/* Any context: how many were made, and live; the latter is never too low. */
+void up_slot_count(uint64_t *ret_made, uint64_t *ret_live);
+int64_t up_slot_counted(void);
 
 /* uthread.c */
 int up_uthread_adopt_main(struct up_uthread **ret_u);

@@ -81,6 +81,7 @@ static const struct call raw_calls[] = {
 	REFUSED(clock_gettime, EINVAL, EINVAL),
 	REFUSED(clock_nanosleep, EINTR, 0),
 	REFUSED(clone, EAGAIN, ENOMEM),
+	REFUSED(membarrier, EPERM, ENOSYS),
 	REFUSED(ppoll, EINTR, ENOMEM),
 	REFUSED(pread64, EINTR, ESRCH),
 	REFUSED(read, EAGAIN, 0),

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Slots: a stack, the uthread that lies at its top, and the block of TLS that it had last.  A slot
+ * stays what it is until the runtime stops, and serves one uthread after the other, the most recent
+ * first: what a new uthread touches is warm.
+ *
+ * Each activation has a few to itself, in its cell, so that making a uthread and ending one take no
+ * lock and no line that another core writes.  A section of ours is never moved to another activation,
+ * and that is all that a cell asks for.  Beyond a few they lie in a pool that all share.
+ */
+#include "user/uthread.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/atomic.h"
+#include "base/bits.h"
+#include "base/mutant.h"
+#include "user/tls.h"
+
+/* Size classes of stacks are powers of two from 2^12 to 2^47. */
+#define CLASS_MIN 12
+#define CLASS_NR  36
+/* A cell that has more gives half of them to all; one that has none takes so many. */
+#define CELL_MOST 64u
+#define CELL_SOME (CELL_MOST / 2)
+#define SOME_IDS  1024u
+
+static struct {
+	struct up_lock lock; /* with preemption off */
+	struct up_uthread *free[CLASS_NR];
+	uint64_t next_id; /* atomic */
+} pool;
+
+static unsigned class_of(size_t sz)
+{
+	return up_highest_bit(up_roundup_pow2(UP_MAX(sz, (size_t)1 << CLASS_MIN))) - CLASS_MIN;
+}
+
+int up_slot_init(uint32_t max_acts)
+{
+	size_t sz = (max_acts + 1) * sizeof(*up_rt.cells);
+
+	up_rt.cells = mmap(NULL, sz, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (up_rt.cells == MAP_FAILED) {
+		up_rt.cells = NULL;
+		return -ENOMEM;
+	}
+	up_rt.nr_cells = max_acts + 1;
+	up_rt.slot_class = class_of(UP_MAX(up_rt.stack_sz, upcall_min_stack()));
+	return 0;
+}
+
+struct up_cell *up_cell_take(void)
+{
+	if (up_on_act()) {
+		up_gs_cs_enter();
+		return &up_rt.cells[up_act_self_vc()->num];
+	}
+	/* A thread that is none of ours: there is one cell for them all. */
+	up_lock_take(&up_rt.outside_lock);
+	return &up_rt.cells[up_rt.nr_cells - 1];
+}
+
+void up_cell_drop(struct up_cell *c)
+{
+	if (c == &up_rt.cells[up_rt.nr_cells - 1])
+		up_lock_drop(&up_rt.outside_lock);
+	else
+		up_preempt_enable();
+}
+
+/* Up to CELL_SOME of a class, as a list. */
+static struct up_uthread *take_some(unsigned class, uint32_t most, uint32_t *ret_nr)
+{
+	struct up_uthread *first, *last;
+	uint32_t nr = 0;
+
+	up_lock_take(&pool.lock);
+	first = last = pool.free[class];
+	if (first) {
+		for (nr = 1; nr < most && last->next; nr++)
+			last = last->next;
+		pool.free[class] = last->next;
+		last->next = NULL;
+	}
+	up_lock_drop(&pool.lock);
+	*ret_nr = nr;
+	return first;
+}
+
+static void give_back(unsigned class, struct up_uthread *first, struct up_uthread *last)
+{
+	up_lock_take(&pool.lock);
+	last->next = pool.free[class];
+	pool.free[class] = first;
+	up_lock_drop(&pool.lock);
+}
+
+static struct up_uthread *from_cell(struct up_cell *c)
+{
+	struct up_uthread *u = c->slots;
+
+	if (UP_UNLIKELY(!u)) {
+		u = c->slots = take_some(up_rt.slot_class, CELL_SOME, &c->nr_slots);
+		if (!u)
+			return NULL;
+	}
+	c->slots = u->next;
+	c->nr_slots--;
+	return u;
+}
+
+/* The older half, which lies deeper. */
+static void spill(struct up_cell *c)
+{
+	struct up_uthread *keep = c->slots, *last;
+	uint32_t i;
+
+	for (i = 1; i < CELL_SOME; i++)
+		keep = keep->next;
+	for (last = keep->next; last->next; last = last->next)
+		;
+	give_back(up_rt.slot_class, keep->next, last);
+	keep->next = NULL;
+	c->nr_slots = CELL_SOME;
+}
+
+struct up_uthread *up_slot_get(struct up_cell *c, size_t sz)
+{
+	unsigned class = class_of(sz);
+	uint32_t nr;
+
+	if (UP_LIKELY(class == up_rt.slot_class))
+		return from_cell(c);
+	return class < CLASS_NR ? take_some(class, 1, &nr) : NULL;
+}
+
+void up_slot_put(struct up_cell *c, struct up_uthread *u)
+{
+	unsigned class = class_of(u->stack.sz);
+
+	if (UP_UNLIKELY(class != up_rt.slot_class)) {
+		give_back(class, u, u);
+		return;
+	}
+	u->next = c->slots;
+	c->slots = u;
+	if (UP_UNLIKELY(++c->nr_slots >= CELL_MOST))
+		spill(c);
+}
+
+struct up_uthread *up_slot_make(size_t sz)
+{
+	unsigned class = class_of(sz);
+	struct up_stack s = { 0 };
+	struct up_uthread *u;
+
+	if (class >= CLASS_NR || up_stack_map((size_t)1 << (class + CLASS_MIN), &s))
+		return NULL;
+	u = (struct up_uthread *)UP_ALIGN_DOWN((uintptr_t)s.lo + s.sz - sizeof(*u), (uintptr_t)64);
+	u->stack = s;
+	u->state = UP_U_DONE; /* the rest is as new as its memory */
+	up_preempt_disable();
+	up_lock_take(&up_rt.all_lock);
+	up_list_push_back(&up_rt.all, &u->all);
+	up_lock_drop(&up_rt.all_lock);
+	up_preempt_enable();
+	return u;
+}
+
+uint64_t up_slot_new_id(struct up_cell *c)
+{
+	if (UP_UNLIKELY(c->next_id == c->end_id)) {
+		/* relaxed: the numbers are all that changes hands */
+		c->next_id = up_fetch_add_relaxed(&pool.next_id, SOME_IDS) + 1;
+		c->end_id = c->next_id + (UP_MUT(ids_overlap) ? SOME_IDS + 1 : SOME_IDS);
+	}
+	return c->next_id++;
+}
+
+static const struct up_cell *cell_at(uint32_t i, uint32_t nr)
+{
+	return &up_rt.cells[i < nr ? i : up_rt.nr_cells - 1]; /* the last one is the others' */
+}
+
+static uint32_t nr_cells_used(void)
+{
+	return UP_MIN(up_load_acquire(&up_host.nr_acts), up_rt.nr_cells - 1);
+}
+
+void up_slot_count(uint64_t *ret_made, uint64_t *ret_live)
+{
+	uint64_t made = 0, freed = 0;
+	uint32_t i, nr = nr_cells_used();
+
+	/* All that were freed first, then all that were made, who is among them included: what lives is
+	 * never fewer than it says.  acquire: pairs with the release in up_cell_freed() */
+	for (i = 0; i <= nr; i++)
+		freed += up_load_acquire(&cell_at(i, nr)->freed);
+	nr = nr_cells_used();
+	for (i = 0; i <= nr; i++)
+		made += up_load_relaxed(&cell_at(i, nr)->made);
+	*ret_made = made;
+	*ret_live = made - freed;
+}
+
+int64_t up_slot_counted(void)
+{
+	uint32_t i, nr = nr_cells_used();
+	int64_t sum = 0;
+
+	for (i = 0; i <= nr; i++)
+		sum += up_load_relaxed(&cell_at(i, nr)->counted);
+	return sum;
+}
+
+void up_slot_fini(void)
+{
+	struct up_list *l, *next;
+
+	for (l = up_rt.all.next; l && l != &up_rt.all; l = next) {
+		struct up_uthread *u = up_container_of(l, struct up_uthread, all);
+		struct up_stack s = u->stack;
+
+		next = l->next;
+		if (u->is_main)
+			continue;
+		up_tls_destroy(u->fs);
+		up_stack_unmap(&s);
+	}
+	if (up_rt.cells)
+		munmap(up_rt.cells, up_rt.nr_cells * sizeof(*up_rt.cells));
+	up_rt.cells = NULL;
+	memset(&pool, 0, sizeof(pool));
+}
+
+/* In the child of a fork: the pool may have been in the middle of a change, on a thread that is no
+ * more.  What lay in it is given up. */
+void up_slot_fork_child(void)
+{
+	memset(&pool, 0, sizeof(pool));
+}
