@@ -6,5 +6,5 @@
 
 int upcall_start(const struct upcall_opts *opts)
 {
-	return up_start(opts, &upcall_sched_fifo);
+	return up_start(opts, &upcall_sched_steal);
 }

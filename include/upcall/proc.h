@@ -26,7 +26,7 @@ struct upcall_opts {
 	int signo;	   /* the signal that carries notifications; default SIGURG */
 	uint64_t grace_ns; /* warning before a core is taken; default 1 ms */
 	size_t stack_sz;   /* of a uthread, when its attributes do not say; default 256 KiB */
-	const struct upcall_sched_ops *sched; /* default: FIFO with stealing */
+	const struct upcall_sched_ops *sched; /* default: upcall_sched_steal */
 };
 
 /*

@@ -46,6 +46,9 @@ struct upcall_sched_ops {
 	/* May be NULL: takes `u`, which is ready, out again if it is near at hand; 1 when it has. `u` may
 	 * be elsewhere by now, or be no more than memory that was one's. */
 	int (*take)(struct upcall_uthread *u, unsigned vcore);
+	/* May be NULL: the highest priority of all that are ready, INT_MIN where none is.  A guess will do:
+	 * a uthread of a lower one gives its vcore up for it. */
+	int (*rank)(void);
 };
 
 #define UPCALL_SCHED_WORDS 4
@@ -53,7 +56,10 @@ struct upcall_sched_ops {
  * with it, not to be freed.  Context: any; does not block.  Errors: none, NULL for NULL. */
 void **upcall_sched_words(struct upcall_uthread *u);
 
-/* First in, first out on each vcore; idle vcores steal. */
+/* The default: a queue a vcore, first in, first out within each priority, of which the lower ones get a
+ * turn now and then; idle vcores steal. */
+extern const struct upcall_sched_ops upcall_sched_steal;
+/* First in, first out on each vcore, whatever the priorities; idle vcores steal. */
 extern const struct upcall_sched_ops upcall_sched_fifo;
 
 #pragma GCC visibility pop

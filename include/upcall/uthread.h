@@ -22,7 +22,13 @@ struct upcall_uthread_attr {
 	size_t stack_sz; /* 0: the default; rounded up; at least upcall_min_stack() */
 	bool detached;
 	const char *name; /* copied, 31 bytes at the most; may be NULL */
+	int priority; /* UPCALL_PRIO_MIN to UPCALL_PRIO_MAX; 0 is the default, and in the middle */
 };
+
+#define UPCALL_PRIO_MIN	 (-3)
+#define UPCALL_PRIO_MAX	 3
+#define UPCALL_PRIO_HIGH 2 /* for what must answer soon */
+#define UPCALL_PRIO_LOW	 (-2) /* for what has time */
 
 /*
  * A new uthread that calls fn(arg).  attr may be NULL.  *ret_u stays valid until the uthread has
@@ -59,6 +65,15 @@ struct upcall_uthread *upcall_uthread_self(void);
 /* A number that no other uthread has had since the start; uthread 0 has 0.  Context: any; does not
  * block.  Errors: none, 0 for NULL. */
 uint64_t upcall_uthread_id(const struct upcall_uthread *u);
+
+/* Which of those that are ready runs first, as far as the scheduler heeds it; the default one does, and
+ * gives the lower ones a turn now and then all the same.  One that becomes ready interrupts one of a
+ * lower priority.  Counts from when it next becomes ready.  Context: any; does not block.  Errors:
+ * -EINVAL NULL, or not between UPCALL_PRIO_MIN and UPCALL_PRIO_MAX. */
+int upcall_uthread_set_priority(struct upcall_uthread *u, int priority);
+
+/* Its priority.  Context: any; does not block.  Errors: none, 0 for NULL. */
+int upcall_uthread_priority(const struct upcall_uthread *u);
 
 /* Lets others run first.  Context: uthread; may block, until its turn.  Errors: -EPERM elsewhere. */
 int upcall_yield(void);

@@ -22,7 +22,7 @@ bool up_lock_try(struct up_lock *l)
 	return up_cas_acquire(&l->word, &was, 1);
 }
 
-void up_lock_take(struct up_lock *l)
+void up_lock_take_slowly(struct up_lock *l)
 {
 	for (int i = 0; i < SPINS; i++) {
 		/* A look before the attempt keeps the line shared among spinners. */
@@ -38,12 +38,8 @@ void up_lock_take(struct up_lock *l)
 	}
 }
 
-void up_lock_drop(struct up_lock *l)
+void up_lock_wake(struct up_lock *l)
 {
-	/* Release pairs with the acquires above. */
-	uint32_t was = up_xchg_release(&l->word, 0);
-
-	UP_ASSERT(was != 0);
-	if (was == 2 && !UP_MUT(lock_wake_dropped))
+	if (!UP_MUT(lock_wake_dropped))
 		up_futex_wake_private(&l->word, 1);
 }

@@ -11,12 +11,35 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/atomic.h"
+#include "base/bits.h"
+#include "base/bug.h"
+
 struct up_lock {
 	uint32_t word; /* 0 free, 1 held, 2 held and somebody may sleep */
 };
 
 bool up_lock_try(struct up_lock *l);
-void up_lock_take(struct up_lock *l);
-void up_lock_drop(struct up_lock *l);
+void up_lock_take_slowly(struct up_lock *l);
+void up_lock_wake(struct up_lock *l);
+
+static inline void up_lock_take(struct up_lock *l)
+{
+	uint32_t was = 0;
+
+	/* Acquire pairs with the release in up_lock_drop(): the holder's writes are seen. */
+	if (UP_UNLIKELY(!up_cas_acquire(&l->word, &was, 1)))
+		up_lock_take_slowly(l);
+}
+
+static inline void up_lock_drop(struct up_lock *l)
+{
+	/* Release pairs with the acquires above. */
+	uint32_t was = up_xchg_release(&l->word, 0);
+
+	UP_ASSERT(was != 0);
+	if (UP_UNLIKELY(was == 2))
+		up_lock_wake(l);
+}
 
 #endif

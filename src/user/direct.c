@@ -21,18 +21,13 @@ struct up_act *up_direct_begin(void)
 {
 	if (!up_arch_fsgsbase)
 		return NULL;
-	up_gs_cs_enter();
+	up_section_enter();
 	/* A section of the program's ends by a yield; that, and what waits for a vcore, is for the loop. */
 	if (up_gs_depth() == 1 && up_run_state(up_gs_run()) == UP_RUN_UTHREAD &&
 	    !up_load_relaxed(&up_rt.back) && !up_load_relaxed(&up_rt.urgent))
 		return up_act_self_vc();
-	up_direct_end();
+	up_section_leave();
 	return NULL;
-}
-
-void up_direct_end(void)
-{
-	up_preempt_enable();
 }
 
 bool up_direct_fits(const struct up_uthread *n)
@@ -105,7 +100,7 @@ bool up_direct_call(struct up_uthread *u, void (*fn)(struct upcall_uthread *, vo
 		return false;
 	n = (struct up_uthread *)up_rt.sched.pick(a->vcore);
 	if (!n) {
-		up_direct_end();
+		up_section_leave();
 		return false;
 	}
 	if (up_direct_fits(n)) {

@@ -109,7 +109,7 @@ void up_libc_receiver_poke(void);
 /* A uthread that is to run soon, its mask set; one that runs program code no more. Not in vcore
  * context. */
 void up_libc_born(struct up_uthread *u);
-void up_libc_dead(struct up_uthread *u);
+void up_libc_gone(struct up_uthread *u); /* the caller */
 /* Calls fn(arg) such that pthread_exit() comes back from it: the value of either. */
 void *up_libc_call(void *(*fn)(void *), void *arg);
 /* Vcore context, owner of u, before it is resumed: makes it run its handlers first if signals were

@@ -237,10 +237,12 @@ static bool matters(const struct up_uthread *u)
 	return ((u->sig_mask ^ masks.base) | (up_load_relaxed(&masks.apart) & ~masks.base)) != 0;
 }
 
-/* Counted already, by its cell. */
 void up_libc_born(struct up_uthread *u)
 {
-	up_compiler_barrier();
+	struct up_cell *c = up_cell_take();
+
+	up_store_relaxed(&c->counted, c->counted + 1);
+	up_cell_drop(c);
 	if (UP_LIKELY(!up_load_relaxed(&masks.ever)))
 		return;
 	up_fence_seq_cst(); /* see find_closed() */
@@ -248,13 +250,14 @@ void up_libc_born(struct up_uthread *u)
 		account(masks.base, u->sig_mask);
 }
 
-void up_libc_dead(struct up_uthread *u)
+void up_libc_gone(struct up_uthread *u)
 {
-	struct up_cell *c = up_cell_take();
+	struct up_cell *c;
 
+	up_section_enter();
+	c = up_cell_mine();
 	up_store_relaxed(&c->counted, c->counted - 1);
-	up_cell_drop(c);
-	up_compiler_barrier();
+	up_section_leave();
 	if (UP_LIKELY(!up_load_relaxed(&masks.ever)))
 		return;
 	up_fence_seq_cst(); /* see find_closed() */

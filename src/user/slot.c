@@ -26,11 +26,15 @@
 #define CELL_MOST 64u
 #define CELL_SOME (CELL_MOST / 2)
 #define SOME_IDS  1024u
+/* Stacks lie at the same place in their pages, and so would uthreads in the cache: as many different
+ * places as leave room for a shallow stack in the page. */
+#define COLOURS ((uint32_t)UP_SLOT_SHIFT / UP_CACHELINE_SZ)
 
 static struct {
 	struct up_lock lock; /* with preemption off */
 	struct up_uthread *free[CLASS_NR];
 	uint64_t next_id; /* atomic */
+	uint32_t nr_made; /* atomic */
 } pool;
 
 static unsigned class_of(size_t sz)
@@ -50,12 +54,13 @@ int up_slot_init(uint32_t max_acts)
 	}
 	up_rt.nr_cells = max_acts + 1;
 	up_rt.slot_class = class_of(UP_MAX(up_rt.stack_sz, upcall_min_stack()));
+	up_rt.slot_sz = (size_t)1 << (up_rt.slot_class + CLASS_MIN);
 	return 0;
 }
 
 struct up_cell *up_cell_take(void)
 {
-	if (up_on_act()) {
+	if (UP_LIKELY(up_on_act())) {
 		up_gs_cs_enter();
 		return &up_rt.cells[up_act_self_vc()->num];
 	}
@@ -130,20 +135,21 @@ static void spill(struct up_cell *c)
 
 struct up_uthread *up_slot_get(struct up_cell *c, size_t sz)
 {
-	unsigned class = class_of(sz);
+	unsigned class;
 	uint32_t nr;
 
-	if (UP_LIKELY(class == up_rt.slot_class))
+	if (UP_LIKELY(!sz))
+		return from_cell(c);
+	class = class_of(sz);
+	if (class == up_rt.slot_class)
 		return from_cell(c);
 	return class < CLASS_NR ? take_some(class, 1, &nr) : NULL;
 }
 
 void up_slot_put(struct up_cell *c, struct up_uthread *u)
 {
-	unsigned class = class_of(u->stack.sz);
-
-	if (UP_UNLIKELY(class != up_rt.slot_class)) {
-		give_back(class, u, u);
+	if (UP_UNLIKELY(u->stack.sz != up_rt.slot_sz)) {
+		give_back(class_of(u->stack.sz), u, u);
 		return;
 	}
 	u->next = c->slots;
@@ -154,13 +160,17 @@ void up_slot_put(struct up_cell *c, struct up_uthread *u)
 
 struct up_uthread *up_slot_make(size_t sz)
 {
-	unsigned class = class_of(sz);
+	unsigned class = sz ? class_of(sz) : up_rt.slot_class;
 	struct up_stack s = { 0 };
 	struct up_uthread *u;
+	uintptr_t top;
 
 	if (class >= CLASS_NR || up_stack_map((size_t)1 << (class + CLASS_MIN), &s))
 		return NULL;
-	u = (struct up_uthread *)UP_ALIGN_DOWN((uintptr_t)s.lo + s.sz - sizeof(*u), (uintptr_t)64);
+	top = (uintptr_t)s.lo + s.sz - sizeof(*u);
+	/* relaxed: only to be different */
+	top -= up_fetch_add_relaxed(&pool.nr_made, 1) % COLOURS * UP_CACHELINE_SZ;
+	u = (struct up_uthread *)UP_ALIGN_DOWN(top, (uintptr_t)UP_CACHELINE_SZ);
 	u->stack = s;
 	u->state = UP_U_DONE; /* the rest is as new as its memory */
 	up_preempt_disable();

@@ -66,6 +66,22 @@ uint64_t upcall_uthread_id(const struct upcall_uthread *u)
 	return u ? ((const struct up_uthread *)u)->id : 0;
 }
 
+int upcall_uthread_priority(const struct upcall_uthread *u)
+{
+	return u ? up_load_relaxed(&((const struct up_uthread *)u)->prio) : 0;
+}
+
+int upcall_uthread_set_priority(struct upcall_uthread *u, int priority)
+{
+	if (!u || priority < UPCALL_PRIO_MIN || priority > UPCALL_PRIO_MAX)
+		return -EINVAL;
+	/* relaxed: it counts from when it next becomes ready, which orders it */
+	up_store_relaxed(&((struct up_uthread *)u)->prio, (int8_t)priority);
+	if (priority)
+		up_store_relaxed(&up_rt.ranked, true);
+	return 0;
+}
+
 void **upcall_sched_words(struct upcall_uthread *u)
 {
 	return u ? ((struct up_uthread *)u)->sched_words : NULL;
@@ -249,18 +265,23 @@ struct up_uthread *up_uthread_of_stack(uintptr_t at)
 	return NULL;
 }
 
-static void free_uthread(struct up_uthread *u)
+/* With a cell of the caller's. */
+static void free_uthread(struct up_cell *c, struct up_uthread *u)
 {
-	struct up_cell *c;
-
 	if (u->fs)
 		up_tls_retire(u->fs);
 	up_store_relaxed(&u->joiner, FREED);
 	u->live = false;
-	c = up_cell_take();
 	/* release: pairs with up_slot_count(): that it was made is seen by who sees this */
 	up_store_release(&c->freed, c->freed + 1);
 	up_slot_put(c, u);
+}
+
+static void free_outside(struct up_uthread *u)
+{
+	struct up_cell *c = up_cell_take();
+
+	free_uthread(c, u);
 	up_cell_drop(c);
 }
 
@@ -282,7 +303,7 @@ void up_uthread_free_dead(void)
 		return;
 	for (u = up_xchg_acquire(&up_rt.dead, NULL); u; u = next) {
 		next = u->next;
-		free_uthread(u);
+		free_outside(u);
 	}
 }
 
@@ -315,7 +336,18 @@ static void end_for_joiner(struct up_uthread *u)
 		up_store_relaxed(&u->joiner, CLAIMED); /* j reads it, here */
 		up_direct_to(a, u, j, NULL);
 	}
-	up_direct_end();
+	up_section_leave();
+}
+
+__attribute__((noreturn)) static void end(struct up_uthread *u, void *value)
+{
+	u->value = value;
+	if (up_rt.own_tls)
+		up_tls_run_dtors();
+	up_libc_gone(u);
+	end_for_joiner(u);
+	up_leave(u, ended, NULL);
+	UP_BUG();
 }
 
 void upcall_uthread_exit(void *value)
@@ -323,20 +355,14 @@ void upcall_uthread_exit(void *value)
 	struct up_uthread *u = up_self();
 
 	UP_BUG_ON(!u);
-	u->value = value;
-	if (up_rt.own_tls)
-		up_tls_run_dtors();
-	up_libc_dead(u);
-	end_for_joiner(u);
-	up_leave(u, ended, NULL);
-	UP_BUG();
+	end(u, value);
 }
 
 static void begin(void *arg)
 {
 	struct up_uthread *u = arg;
 
-	upcall_uthread_exit(up_libc_call(u->fn, u->arg));
+	end(u, up_rt.own_tls ? up_libc_call(u->fn, u->arg) : u->fn(u->arg));
 }
 
 /* ---- the beginning ---- */
@@ -350,17 +376,36 @@ static uint32_t new_tid(uint64_t id)
 
 size_t upcall_min_stack(void)
 {
-	return UP_ALIGN_UP(2 * up_frame_max_size() + sizeof(struct up_uthread) + 4096,
+	return UP_ALIGN_UP(2 * up_frame_max_size() + sizeof(struct up_uthread) + UP_SLOT_SHIFT + 4096,
 			   (size_t)4096);
 }
 
-/* A slot for one more, with a number of its own; all but its stack and its TLS is cleared. */
-static struct up_uthread *get_slot(size_t stack_sz)
+/* All but what is the slot's own.  By hand: what the compiler makes of memset() costs twice as much. */
+static inline void clear(struct up_uthread *u)
 {
-	struct up_cell *c = up_cell_take();
-	struct up_uthread *u = up_slot_get(c, stack_sz);
+	typedef long long words __attribute__((vector_size(16), may_alias));
+	const words none = { 0 };
+	size_t i;
+
+	UP_STATIC_ASSERT(offsetof(struct up_uthread, stack) % sizeof(words) == 0, "a rest is left");
+	for (i = 0; i < offsetof(struct up_uthread, stack); i += sizeof(words)) {
+		*(words *)((char *)u + i) = none;
+		up_compiler_barrier();
+	}
+	u->name[0] = 0;
+}
+
+/* A slot for one more, with a number of its own. */
+static struct up_uthread *get_slot(const struct up_uthread *self, size_t stack_sz)
+{
+	struct up_cell *c;
+	struct up_uthread *u;
 	uint64_t fs;
 
+	if (self)
+		up_gs_cs_enter();
+	c = self ? up_cell_mine() : up_cell_take();
+	u = up_slot_get(c, stack_sz);
 	if (UP_UNLIKELY(!u)) {
 		up_cell_drop(c);
 		u = up_slot_make(stack_sz); /* may sleep in Linux */
@@ -369,13 +414,11 @@ static struct up_uthread *get_slot(size_t stack_sz)
 		c = up_cell_take();
 	}
 	fs = u->fs;
-	memset(u, 0, offsetof(struct up_uthread, stack));
+	clear(u);
 	u->fs = fs;
-	u->name[0] = 0;
 	u->live = true;
 	u->id = up_slot_new_id(c);
 	up_store_relaxed(&c->made, c->made + 1);
-	up_store_relaxed(&c->counted, c->counted + 1);
 	up_cell_drop(c);
 	return u;
 }
@@ -399,9 +442,9 @@ static int give_tls(struct up_uthread *u)
 	return r;
 }
 
-static int make(size_t stack_sz, struct up_uthread **ret_u)
+static int make(const struct up_uthread *self, size_t stack_sz, struct up_uthread **ret_u)
 {
-	struct up_uthread *u = get_slot(UP_MAX(stack_sz, upcall_min_stack()));
+	struct up_uthread *u = get_slot(self, stack_sz);
 	int r;
 
 	if (!u)
@@ -409,9 +452,8 @@ static int make(size_t stack_sz, struct up_uthread **ret_u)
 	u->fake_tid = new_tid(u->id);
 	r = give_tls(u);
 	if (r) {
-		up_libc_dead(u);
 		u->state = UP_U_DONE;
-		free_uthread(u);
+		free_outside(u);
 		return r;
 	}
 	*ret_u = u;
@@ -421,7 +463,8 @@ static int make(size_t stack_sz, struct up_uthread **ret_u)
 static int check_attr(const struct upcall_uthread_attr *attr)
 {
 	if (attr && (attr->size != sizeof(*attr) ||
-		     (attr->stack_sz && attr->stack_sz < upcall_min_stack())))
+		     (attr->stack_sz && attr->stack_sz < upcall_min_stack()) ||
+		     attr->priority < UPCALL_PRIO_MIN || attr->priority > UPCALL_PRIO_MAX))
 		return -EINVAL;
 	return 0;
 }
@@ -441,7 +484,7 @@ int upcall_uthread_create(struct upcall_uthread **ret_u, const struct upcall_uth
 	if (!self && up_on_act())
 		return -EPERM;
 	up_uthread_free_dead();
-	r = make(attr && attr->stack_sz ? attr->stack_sz : up_rt.stack_sz, &u);
+	r = make(self, attr ? attr->stack_sz : 0, &u);
 	if (r)
 		return r;
 	u->fn = fn;
@@ -450,15 +493,21 @@ int upcall_uthread_create(struct upcall_uthread **ret_u, const struct upcall_uth
 	u->joiner = detached ? DETACHED : NULL;
 	u->last_act = UPABI_NONE;
 	u->sig_mask = self ? self->sig_mask : 0;
+	if (attr && attr->priority)
+		upcall_uthread_set_priority((struct upcall_uthread *)u, attr->priority);
 	if (attr && attr->name)
 		strncpy(u->name, attr->name, UP_NAME_SZ - 1);
 	u->sp = up_arch_new_stack(u, begin, u);
 	if (ret_u)
 		*ret_u = (struct upcall_uthread *)u;
 	up_libc_born(u);
-	up_preempt_disable();
-	up_ready(u, UPCALL_NEW);
-	up_preempt_enable();
+	if (UP_LIKELY(self != NULL)) {
+		up_section_enter();
+		up_ready_here(u, UPCALL_NEW);
+		up_section_leave();
+	} else {
+		up_ready(u, UPCALL_NEW);
+	}
 	return 0;
 }
 
@@ -508,7 +557,7 @@ static bool run_in_place(struct up_uthread *self, struct up_uthread *u)
 	if (!a)
 		return false;
 	if (!up_rt.sched.take((struct upcall_uthread *)u, a->vcore)) {
-		up_direct_end();
+		up_section_leave();
 		return false;
 	}
 	self->state = UP_U_ASIDE;
@@ -539,7 +588,9 @@ int upcall_uthread_join(struct upcall_uthread *w, void **ret_value)
 		up_leave(self, join_wait, u);
 	if (ret_value)
 		*ret_value = u->value;
-	free_uthread(u);
+	up_section_enter();
+	free_uthread(up_cell_mine(), u);
+	up_section_leave();
 	return 0;
 }
 
@@ -555,7 +606,7 @@ int upcall_uthread_detach(struct upcall_uthread *w)
 		return -ENOTCONN;
 	r = claim(u, DETACHED, &ended);
 	if (!r && ended)
-		free_uthread(u);
+		free_outside(u);
 	return r;
 }
 

@@ -54,6 +54,7 @@ struct up_uthread {
 	bool detached;
 	bool is_main;
 	bool live; /* made, and not freed */
+	int8_t prio; /* atomic */
 	bool resched;	   /* owner: give way at the next look */
 	bool turned_out;   /* owner: ... even in a section (host/turnout.c) */
 	struct up_again *again; /* owner: calls that are made once more, innermost first (again.c) */
@@ -137,6 +138,7 @@ struct up_runtime {
 	bool tls_works; /* blocks of our own can be made, whether uthreads have them or not */
 	uint32_t target;     /* vcores wanted when there is work */
 	uint32_t nr_idle;    /* vcores whose `idle` is set; atomic */
+	bool ranked;	     /* somebody has had another priority than the default */
 	uint32_t max_vcores;
 	size_t stack_sz;
 	struct upcall_sched_ops sched;
@@ -150,7 +152,8 @@ struct up_runtime {
 	struct up_lock outside_lock;
 	struct up_cell *cells;
 	uint32_t nr_cells;
-	unsigned slot_class; /* of the stacks that cells keep */
+	unsigned slot_class; /* of the stacks that cells keep: the default size */
+	size_t slot_sz;
 	struct up_handler handler[UPABI_EV_NR];
 	struct up_port *port;
 };
@@ -174,10 +177,21 @@ void up_sched_call(struct up_uthread *u, void (*fn)(struct upcall_uthread *, voi
  * nor needs the vcore: straight to the next uthread where there is one (direct.c). */
 void up_leave(struct up_uthread *u, void (*fn)(struct upcall_uthread *, void *), void *arg);
 
+/* Uthread context, for who knows to be one. */
+static inline void up_section_enter(void)
+{
+	up_gs_cs_enter();
+}
+
+static inline void up_section_leave(void)
+{
+	if (up_gs_cs_leave() && UP_UNLIKELY(up_gs_due()))
+		up_section_ended();
+}
+
 /* direct.c. Uthread context: begin enters a section of ours, or is NULL where the long way is to be
  * taken; the others are called in it. */
 struct up_act *up_direct_begin(void);
-void up_direct_end(void);
 /* Can the next one be switched to? The caller owns it. */
 bool up_direct_fits(const struct up_uthread *n);
 /* Leaves u for n, then(u) once u is off its stack; the section is over when u goes on. */
@@ -206,6 +220,8 @@ bool up_vcore_leave(struct up_act *a, uint64_t how);
 void up_to_sched(struct up_uthread *u, uint32_t v, enum upcall_why why);
 /* Make ready: vcore context, or a uthread with preemption off, or any other thread. */
 void up_ready(struct up_uthread *u, enum upcall_why why);
+/* The same without the last. */
+void up_ready_here(struct up_uthread *u, enum upcall_why why);
 void up_push_back(struct up_uthread *u); /* any context */
 
 /* again.c; vcore context, owner of u, which was turned out of a call */
@@ -239,13 +255,19 @@ int up_stack_vcore(void **ret_lo, void **ret_top); /* resident */
 extern unsigned up_stack_unguarded;
 
 /* slot.c */
+#define UP_SLOT_SHIFT 2048 /* a uthread lies up to so many bytes below its stack's top */
 int up_slot_init(uint32_t max_acts);
 void up_slot_fini(void);
 void up_slot_fork_child(void);
 /* The caller's cell, and a section until it is dropped. */
 struct up_cell *up_cell_take(void);
 void up_cell_drop(struct up_cell *c);
-/* With a cell: one that is free, or NULL; back again; a number that no other has. */
+/* The same for who knows to be a uthread, in a section of ours. */
+static inline struct up_cell *up_cell_mine(void)
+{
+	return &up_rt.cells[up_act_self_vc()->num];
+}
+/* With a cell: one that is free (sz 0: the default), or NULL; back again; a number that no other has. */
 struct up_uthread *up_slot_get(struct up_cell *c, size_t sz);
 void up_slot_put(struct up_cell *c, struct up_uthread *u);
 uint64_t up_slot_new_id(struct up_cell *c);

@@ -329,6 +329,9 @@ static void wake_vcore(uint32_t self)
 	uint64_t arg[5] = { 0 };
 	uint32_t online;
 
+	/* A uthread on the only vcore: nobody else is to come, and this one looks when we leave. */
+	if (up_load_relaxed(&up_rt.target) <= 1 && up_run_state(up_gs_run()) == UP_RUN_UTHREAD)
+		return;
 	up_fence_seq_cst();
 	/* To a single context a request would mean to become many-core, which is for it to say. */
 	if ((!up_load_relaxed(&up_rt.nr_idle) && !lacks_vcore(port->info)) ||
@@ -355,6 +358,59 @@ static void wake_next(struct up_vcore *vc)
 		wake_vcore(vc->id);
 }
 
+/* ---- priorities ---- */
+
+static bool is_outranked(const struct up_uthread *u)
+{
+	return UP_UNLIKELY(up_load_relaxed(&up_rt.ranked)) && up_rt.sched.rank &&
+	       up_rt.sched.rank() > u->prio && !UP_MUT(outranked_goes_on);
+}
+
+/* The vcore that runs the lowest of those below prio, the caller's own where it is one of them; -1
+ * where none does.  Only a guess: they run on meanwhile.  (A slot stays where it is, whoever has it.) */
+static int whom_to_interrupt(int prio, uint32_t self)
+{
+	int lowest = prio, found = -1;
+	uint32_t v, at;
+
+	for (v = 0; v < up_rt.max_vcores; v++) {
+		const struct up_act *a;
+		const struct up_uthread *u;
+
+		at = (self + v) % up_rt.max_vcores;
+		a = up_load_relaxed(&up_rt.vcores[at].act);
+		if (!a || !up_load_relaxed(&up_rt.port->vmap[at].valid))
+			continue;
+		u = up_load_relaxed(&a->gs.uthread);
+		if (u && up_load_relaxed(&u->prio) < lowest) {
+			lowest = up_load_relaxed(&u->prio);
+			found = (int)at;
+		}
+	}
+	return found;
+}
+
+/* u has become ready, and no vcore is idle as far as we know: one that runs something lower gives way.
+ * Uthread context with preemption off, or vcore context. */
+static void outrank(const struct up_uthread *u, uint32_t self)
+{
+	uint64_t arg[5] = { 0, UPABI_EV_CHECK_MSGS, 0 };
+	struct up_uthread *own;
+	int v;
+
+	if (UP_LIKELY(!up_load_relaxed(&up_rt.ranked)) || !up_rt.sched.rank)
+		return;
+	v = whom_to_interrupt(u->prio, self);
+	own = up_gs_uthread();
+	if (v == (int)self && own) {
+		own->resched = true; /* at the section's end, or in this loop */
+		up_gs_due_set();
+	} else if (v >= 0 && v != (int)self) {
+		arg[2] = (uint64_t)v;
+		up_act_call(UPABI_OP_NOTIFY, arg, NULL);
+	}
+}
+
 /* What it goes on with, if anything. */
 static bool goes_on(struct up_act *a)
 {
@@ -363,7 +419,8 @@ static bool goes_on(struct up_act *a)
 	if (!u || in_section(a))
 		return u != NULL;
 	/* A section's holder that has lost its core goes first: u may be waiting for it. */
-	return !u->resched && (!up_load_relaxed(&up_rt.urgent) || UP_MUT(urgent_waits));
+	return !u->resched && !is_outranked(u) &&
+	       (!up_load_relaxed(&up_rt.urgent) || UP_MUT(urgent_waits));
 }
 
 __attribute__((noreturn)) static void loop(struct up_act *a)
@@ -491,15 +548,19 @@ static void ready_from_outside(struct up_uthread *u)
 	up_port_outside_put(up_rt.port, slot);
 }
 
-void up_ready(struct up_uthread *u, enum upcall_why why)
+void up_ready_here(struct up_uthread *u, enum upcall_why why)
 {
-	uint32_t v;
+	uint32_t v = up_act_self_vc()->vcore;
 
-	if (!up_on_act()) {
-		ready_from_outside(u);
-		return;
-	}
-	v = up_act_self_vc()->vcore;
 	up_to_sched(u, v, why);
 	wake_vcore(v);
+	outrank(u, v);
+}
+
+void up_ready(struct up_uthread *u, enum upcall_why why)
+{
+	if (up_on_act())
+		up_ready_here(u, why);
+	else
+		ready_from_outside(u);
 }

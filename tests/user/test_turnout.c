@@ -180,6 +180,8 @@ static int end(struct upcall_uthread *u[], unsigned nr)
 {
 	struct upcall_stats st;
 
+	/* In the order in which they were made; who is joined before it has begun would go first. */
+	upcall_yield();
 	while (nr--)
 		rt_join(u[nr]);
 	st = rt_stats();
