@@ -51,7 +51,6 @@ struct queue {
 
 static struct queue *queues;
 static unsigned nr_queues;
-static uint32_t nr_high; /* atomic: queued above the default priority */
 static bool has_levels;	 /* somebody had another than the default: only levels tell who is first */
 
 /* A uthread's words: links, and where it is queued (0: nowhere), which changes with that queue's lock. */
@@ -92,7 +91,6 @@ static int steal_init(unsigned max_vcores)
 	for (v = 0; v < max_vcores; v++)
 		queues[v].random = v * 2654435761u + 1;
 	nr_queues = max_vcores;
-	nr_high = 0;
 	has_levels = false;
 	return 0;
 }
@@ -126,8 +124,6 @@ static void put(struct queue *q, unsigned vcore, struct upcall_uthread *u, unsig
 	/* relaxed: hints for who looks without the lock, which orders the rest */
 	up_store_relaxed(&q->mask, q->mask | 1u << level);
 	up_store_relaxed(&q->len, q->len + 1);
-	if (UP_UNLIKELY(level > (unsigned)-UPCALL_PRIO_MIN))
-		up_fetch_add_relaxed(&nr_high, 1); /* a hint */
 }
 
 static void cut(struct queue *q, struct upcall_uthread *u)
@@ -141,9 +137,8 @@ static void cut(struct queue *q, struct upcall_uthread *u)
 	if (!l->head)
 		up_store_relaxed(&q->mask, q->mask & ~(1u << level));
 	up_store_relaxed(&q->len, q->len - 1);
-	up_store_relaxed(place_of(u), 0);
-	if (level > (unsigned)-UPCALL_PRIO_MIN)
-		up_fetch_sub_relaxed(&nr_high, 1); /* a hint */
+	if (!UP_MUT(steal_place_kept))
+		up_store_relaxed(place_of(u), 0);
 }
 
 /* The highest; now and then the next lower one, each in its turn, so that none waits for ever. */
@@ -256,15 +251,21 @@ static struct upcall_uthread *steal(unsigned vcore)
 	return NULL;
 }
 
-/* Something somewhere outranks all that we have. */
-static struct upcall_uthread *take_high(unsigned vcore)
+static uint32_t levels_of(const struct queue *q)
 {
-	uint32_t best = up_load_relaxed(&queues[vcore].mask), mask;
+	return up_load_relaxed(&q->mask) |
+	       (up_load_relaxed(&q->youngest) ? 1u << -UPCALL_PRIO_MIN : 0);
+}
+
+/* What somewhere outranks all that we have. */
+static struct upcall_uthread *take_higher(unsigned vcore)
+{
+	uint32_t best = levels_of(&queues[vcore]), mask;
 	struct queue *from = NULL;
 	unsigned v;
 
 	for (v = 0; v < nr_queues; v++) {
-		mask = up_load_relaxed(&queues[v].mask);
+		mask = levels_of(&queues[v]);
 		if (mask && (!best || up_highest_bit(mask) > up_highest_bit(best))) {
 			best = mask;
 			from = &queues[v];
@@ -293,9 +294,12 @@ static struct upcall_uthread *steal_pick(unsigned vcore)
 	struct queue *own = &queues[vcore];
 	struct upcall_uthread *u = NULL;
 
-	if (UP_UNLIKELY(up_load_relaxed(&nr_high)))
-		u = take_high(vcore);
-	if (!u && UP_UNLIKELY(!(++own->turn % LOOK_TURNS)) && nr_queues > 1)
+	own->turn++;
+	/* Now and then not: what we have ages too. */
+	if (UP_UNLIKELY(up_load_relaxed(&has_levels)) &&
+	    (own->turn % AGE_TURNS || UP_MUT(steal_others_first)))
+		u = take_higher(vcore);
+	if (!u && UP_UNLIKELY(!(own->turn % LOOK_TURNS)) && nr_queues > 1)
 		u = look_around(own, vcore);
 	if (!u)
 		u = take_one(own);
@@ -366,10 +370,8 @@ static int steal_rank(void)
 	uint32_t mask = 0;
 	unsigned i;
 
-	for (i = 0; i < nr_queues; i++) {
-		mask |= up_load_relaxed(&queues[i].mask);
-		mask |= up_load_relaxed(&queues[i].youngest) ? 1u << -UPCALL_PRIO_MIN : 0;
-	}
+	for (i = 0; i < nr_queues; i++)
+		mask |= levels_of(&queues[i]);
 	return mask ? (int)up_highest_bit(mask) + UPCALL_PRIO_MIN : INT_MIN;
 }
 

@@ -402,6 +402,8 @@ static void outrank(const struct up_uthread *u, uint32_t self)
 		return;
 	v = whom_to_interrupt(u->prio, self);
 	own = up_gs_uthread();
+	if (UP_MUT(lower_not_interrupted))
+		return;
 	if (v == (int)self && own) {
 		own->resched = true; /* at the section's end, or in this loop */
 		up_gs_due_set();
