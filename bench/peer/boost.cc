@@ -14,12 +14,13 @@ namespace fibers = boost::fibers;
 typedef void *peer_ret;
 #define PEER_DONE NULL
 typedef fibers::fiber peer_thread;
+typedef char peer_group;
 
 #define STACK_SZ 65536
 
 static fibers::pooled_fixedsize_stack *pool;
 
-static inline void peer_create(peer_thread *t, peer_ret (*fn)(void *), void *arg)
+static inline void peer_create(peer_group *g, peer_thread *t, peer_ret (*fn)(void *), void *arg)
 {
 	if (pool)
 		new (t) fibers::fiber(fibers::launch::post, std::allocator_arg, *pool, fn, arg);
@@ -28,12 +29,13 @@ static inline void peer_create(peer_thread *t, peer_ret (*fn)(void *), void *arg
 				      fibers::fixedsize_stack(STACK_SZ), fn, arg);
 }
 
-static inline void peer_create_at(peer_thread *t, peer_ret (*fn)(void *), void *arg, unsigned at)
+static inline void peer_create_at(peer_group *g, peer_thread *t, peer_ret (*fn)(void *), void *arg,
+				  unsigned at)
 {
-	peer_create(t, fn, arg);
+	peer_create(g, t, fn, arg);
 }
 
-static inline void peer_join_all(peer_thread *t, unsigned nr)
+static inline void peer_join_all(peer_group *g, peer_thread *t, unsigned nr)
 {
 	unsigned i;
 
@@ -99,6 +101,46 @@ static inline void peer_event_signal(peer_event *e)
 
 	e->set = true;
 	e->cond.notify_one();
+}
+
+#define PEER_HAS_MUTEX 1
+typedef fibers::mutex peer_mutex;
+
+static inline void peer_mutex_init(peer_mutex *m)
+{
+	new (m) fibers::mutex;
+}
+
+static inline void peer_mutex_lock(peer_mutex *m)
+{
+	m->lock();
+}
+
+static inline void peer_mutex_unlock(peer_mutex *m)
+{
+	m->unlock();
+}
+
+#define PEER_HAS_SPAWN 1
+typedef void *peer_spawn_ret;
+#define PEER_SPAWN_DONE NULL
+/* The child first, and its creator when it ends: else the whole tree would be there at once. */
+struct peer_spawn {
+	fibers::fiber f;
+};
+
+static inline void peer_spawn_start(peer_spawn *s, peer_spawn_ret (*fn)(void *), void *arg)
+{
+	if (pool)
+		s->f = fibers::fiber(fibers::launch::dispatch, std::allocator_arg, *pool, fn, arg);
+	else
+		s->f = fibers::fiber(fibers::launch::dispatch, std::allocator_arg,
+				     fibers::fixedsize_stack(STACK_SZ), fn, arg);
+}
+
+static inline void peer_spawn_sync(peer_spawn *s)
+{
+	s->f.join();
 }
 
 #include "body.h"

@@ -6,19 +6,21 @@
 typedef void *peer_ret;
 #define PEER_DONE NULL
 typedef char peer_thread;
+typedef char peer_group;
 
-static inline void peer_create(peer_thread *t, peer_ret (*fn)(void *), void *arg)
+static inline void peer_create(peer_group *g, peer_thread *t, peer_ret (*fn)(void *), void *arg)
 {
 #pragma omp task firstprivate(fn, arg)
 	fn(arg);
 }
 
-static inline void peer_create_at(peer_thread *t, peer_ret (*fn)(void *), void *arg, unsigned at)
+static inline void peer_create_at(peer_group *g, peer_thread *t, peer_ret (*fn)(void *), void *arg,
+				  unsigned at)
 {
-	peer_create(t, fn, arg);
+	peer_create(g, t, fn, arg);
 }
 
-static inline void peer_join_all(peer_thread *t, unsigned nr)
+static inline void peer_join_all(peer_group *g, peer_thread *t, unsigned nr)
 {
 #pragma omp taskwait
 }
@@ -32,6 +34,40 @@ static int peer_run(unsigned vcores, int (*fn)(void))
 #pragma omp single
 	r = fn();
 	return r;
+}
+
+#define PEER_HAS_MUTEX 1
+typedef omp_lock_t peer_mutex;
+
+static inline void peer_mutex_init(peer_mutex *m)
+{
+	omp_init_lock(m);
+}
+
+static inline void peer_mutex_lock(peer_mutex *m)
+{
+	omp_set_lock(m);
+}
+
+static inline void peer_mutex_unlock(peer_mutex *m)
+{
+	omp_unset_lock(m);
+}
+
+#define PEER_HAS_SPAWN 1
+typedef void peer_spawn_ret;
+#define PEER_SPAWN_DONE
+typedef char peer_spawn;
+
+static inline void peer_spawn_start(peer_spawn *s, peer_spawn_ret (*fn)(void *), void *arg)
+{
+#pragma omp task firstprivate(fn, arg)
+	fn(arg);
+}
+
+static inline void peer_spawn_sync(peer_spawn *s)
+{
+#pragma omp taskwait
 }
 
 #include "body.h"

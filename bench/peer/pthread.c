@@ -8,19 +8,21 @@
 typedef void *peer_ret;
 #define PEER_DONE NULL
 typedef pthread_t peer_thread;
+typedef char peer_group;
 
-static inline void peer_create(peer_thread *t, peer_ret (*fn)(void *), void *arg)
+static inline void peer_create(peer_group *g, peer_thread *t, peer_ret (*fn)(void *), void *arg)
 {
 	if (pthread_create(t, NULL, fn, arg))
 		abort();
 }
 
-static inline void peer_create_at(peer_thread *t, peer_ret (*fn)(void *), void *arg, unsigned at)
+static inline void peer_create_at(peer_group *g, peer_thread *t, peer_ret (*fn)(void *), void *arg,
+				  unsigned at)
 {
-	peer_create(t, fn, arg);
+	peer_create(g, t, fn, arg);
 }
 
-static inline void peer_join_all(peer_thread *t, unsigned nr)
+static inline void peer_join_all(peer_group *g, peer_thread *t, unsigned nr)
 {
 	unsigned i;
 
@@ -58,6 +60,32 @@ static inline void peer_event_signal(peer_event *e)
 	sem_post(e);
 }
 
+#define PEER_HAS_MUTEX 1
+typedef pthread_mutex_t peer_mutex;
+
+static inline void peer_mutex_init(peer_mutex *m)
+{
+	pthread_mutex_init(m, NULL);
+}
+
+static inline void peer_mutex_lock(peer_mutex *m)
+{
+	pthread_mutex_lock(m);
+}
+
+static inline void peer_mutex_unlock(peer_mutex *m)
+{
+	pthread_mutex_unlock(m);
+}
+
+/* It takes a privilege to be put before others. */
+static inline void peer_create_high(peer_group *g, peer_thread *t, peer_ret (*fn)(void *),
+				    void *arg)
+{
+	peer_create(g, t, fn, arg);
+}
+
+#define PEER_LIVE_MAX	      10000u /* two mappings each, of 65530 */
 #define PEER_HAS_KERNEL_BLOCK 1
 #define PEER_HAS_PREEMPTION   1
 #define PEER_OWN_TLS	      1

@@ -8,19 +8,21 @@
 typedef void *peer_ret;
 #define PEER_DONE NULL
 typedef struct upcall_uthread *peer_thread;
+typedef char peer_group;
 
-static inline void peer_create(peer_thread *t, peer_ret (*fn)(void *), void *arg)
+static inline void peer_create(peer_group *g, peer_thread *t, peer_ret (*fn)(void *), void *arg)
 {
 	if (upcall_uthread_create(t, NULL, fn, arg))
 		abort();
 }
 
-static inline void peer_create_at(peer_thread *t, peer_ret (*fn)(void *), void *arg, unsigned at)
+static inline void peer_create_at(peer_group *g, peer_thread *t, peer_ret (*fn)(void *), void *arg,
+				  unsigned at)
 {
-	peer_create(t, fn, arg);
+	peer_create(g, t, fn, arg);
 }
 
-static inline void peer_join_all(peer_thread *t, unsigned nr)
+static inline void peer_join_all(peer_group *g, peer_thread *t, unsigned nr)
 {
 	unsigned i;
 
@@ -100,7 +102,57 @@ static inline void peer_event_signal(peer_event *e)
 	upcall_wake(u);
 }
 
+#if __has_include(<upcall/sync.h>)
+#include <upcall/sync.h>
+#define PEER_HAS_MUTEX 1
+typedef struct upcall_mutex peer_mutex;
+
+static inline void peer_mutex_init(peer_mutex *m)
+{
+	*m = (peer_mutex)UPCALL_MUTEX_INIT;
+}
+
+static inline void peer_mutex_lock(peer_mutex *m)
+{
+	upcall_mutex_lock(m);
+}
+
+static inline void peer_mutex_unlock(peer_mutex *m)
+{
+	upcall_mutex_unlock(m);
+}
+#endif
+
+#if __has_include(<upcall/fork.h>)
+#include <upcall/fork.h>
+#define PEER_HAS_SPAWN 1
+typedef void peer_spawn_ret;
+#define PEER_SPAWN_DONE
+typedef struct upcall_fork peer_spawn;
+
+static inline void peer_spawn_start(peer_spawn *s, peer_spawn_ret (*fn)(void *), void *arg)
+{
+	upcall_spawn(s, fn, arg);
+}
+
+static inline void peer_spawn_sync(peer_spawn *s)
+{
+	upcall_sync(s);
+}
+#endif
+
+#ifdef UPCALL_PRIO_HIGH
+#define PEER_HAS_PREEMPTION 1
+static inline void peer_create_high(peer_group *g, peer_thread *t, peer_ret (*fn)(void *),
+				    void *arg)
+{
+	struct upcall_uthread_attr a = { .size = sizeof(a), .prio = UPCALL_PRIO_HIGH };
+
+	if (upcall_uthread_create(t, &a, fn, arg))
+		abort();
+}
+#endif
+
 #define PEER_HAS_KERNEL_BLOCK 1
-#define PEER_HAS_PREEMPTION   1
 
 #include "body.h"
