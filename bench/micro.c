@@ -64,7 +64,12 @@ static struct contender contenders[] = {
 #define NR_CONTENDERS UP_ARRAY_LEN(contenders)
 
 /* Of a row. */
-enum { NEEDS_OWN_STACK = 1, NEEDS_STACK_PAGE = 2, NO_RATIO = 4, NO_BOUND = 8 };
+enum {
+	NEEDS_OWN_STACK = 1,
+	NEEDS_STACK_PAGE = 2,
+	NO_RATIO = 4,
+	NO_BOUND = 8
+};
 
 struct row {
 	const char *name, *unit, *what;
@@ -524,6 +529,8 @@ static bool find_contenders(void)
 		fprintf(stderr, "contender %s was not built%s%s\n", c->name,
 			*c->package ? ": install the package " : "", c->package);
 	}
+	if (!all)
+		fprintf(stderr, "then: meson setup --reconfigure, and build again\n");
 	return all;
 }
 
