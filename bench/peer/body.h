@@ -15,6 +15,7 @@
  *   PEER_HAS_KERNEL_BLOCK          a thread may sleep in read() and others go on
  *   PEER_HAS_PREEMPTION            a thread that computes for ever lets others run; peer_create_high()
  *                                  makes one that goes before the others, as far as there is such a thing
+ *   PEER_HAS_LIVE                  peer_prepare_live(): before as many as can be are made
  *   PEER_LIVE_MAX                  more threads than that cannot live at once
  *   PEER_OWN_TLS                   a thread's thread_local variables are fresh
  *
@@ -36,11 +37,11 @@
 #define BATCH		1000u /* live at once in null_fork */
 #define BLOCK_EVERY	64u   /* so many bodies, and one of them blocks */
 #define LOCKERS		8u    /* threads in mutex_contended */
-#define HOGS_PER_VCORE	4u
+#define HOGS_PER_VCORE	16u
 #define HELD_EVERY	16u /* so many sections, and one of them yields */
 #define PIPE_EVERY	100u
 #define TOUCH_SZ	2048u
-#define LIVE_SZ_MOST	16384u
+#define LIVE_SZ_MOST	12288u
 #define NEAR_SZ		12288u /* nearer to its creator's frame than that is the same stack */
 #define BODY_VCORES_MAX 1024u
 #define BODY_NOINLINE	__attribute__((noinline))
@@ -634,10 +635,13 @@ static void BODY_NOINLINE crowd_chain(struct chain *c)
 
 static struct outcome measure_crowd(uint64_t n, bool touch)
 {
-	uint64_t i, room = memory("/proc/meminfo", "MemAvailable:") / 2 / LIVE_SZ_MOST;
+	uint64_t i, room = memory("/proc/meminfo", "MemAvailable:") / 4 * 3 / LIVE_SZ_MOST;
 	struct outcome o = { 0, 0, NULL };
 	struct crowd_job j;
 
+#ifdef PEER_HAS_LIVE
+	peer_prepare_live();
+#endif
 	n = n > PEER_LIVE_MAX ? PEER_LIVE_MAX : n;
 	n = n > room ? room + 1 : n;
 	memset((void *)&j.crowd, 0, sizeof(j.crowd));

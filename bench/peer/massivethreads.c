@@ -102,4 +102,6 @@ static inline void peer_spawn_sync(peer_spawn *s)
 	myth_join(*s, NULL);
 }
 
+#define PEER_LIVE_MAX 100000u /* its queue of ready ones ends at 131072 */
+
 #include "body.h"
