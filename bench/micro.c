@@ -94,6 +94,7 @@ static const struct row rows[] = {
 	  NEEDS_OWN_STACK, 0, 0, BOUND_TLS },
 	{ "fork_join_spawn", "ns", "fib(35), or as far as a second goes: one spawn", GROWS, 35, 12,
 	  BOUND_TLS },
+	{ "parallel_for", "ns", "one loop over 10000 numbers", NO_BOUND, 0, 0, 0 },
 	{ "bytes_per_uthread", "bytes", "resident, 10^6 live ones (or what there can be)",
 	  NEEDS_STACK_PAGE | COUNTED, 1000000, 2000, BOUND_TLS },
 	{ "bytes_per_uthread_touched", "bytes", "the same, once each has used 2 kB of its stack",
@@ -227,7 +228,7 @@ static int calibrate_fib(struct talk *t, const struct row *row, struct result *r
 {
 	double ns, value;
 
-	res->size = 20;
+	res->size = 24;
 	if (talk_run(t, row, res, &ns, &value))
 		return -1;
 	for (; ns < GROWN_NS && res->size < row->size; res->size++)

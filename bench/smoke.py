@@ -10,8 +10,8 @@ import sys
 import tempfile
 
 ROWS = ["create_join", "null_fork", "null_fork_pipe", "yield", "signal_wait", "mutex_free",
-        "mutex_contended", "fork_join_spawn", "bytes_per_uthread", "bytes_per_uthread_touched",
-        "priority_p99"]
+        "mutex_contended", "fork_join_spawn", "parallel_for", "bytes_per_uthread",
+        "bytes_per_uthread_touched", "priority_p99"]
 REQUIRED = ["upcall", "upcall-tls", "pthread", "boost", "go", "gomp", "tbb"]
 # Rows that ask for no more than a thread, which each of these has.
 EVERYWHERE = ["upcall", "upcall-tls", "pthread", "boost", "go"]

@@ -12,6 +12,7 @@
  *   PEER_HAS_MUTEX                 peer_mutex
  *   PEER_HAS_SPAWN                 peer_spawn, peer_spawn_start(), peer_spawn_sync(), whose function
  *                                  returns peer_spawn_ret, PEER_SPAWN_DONE
+ *   PEER_HAS_FOR                   peer_for()
  *   PEER_HAS_KERNEL_BLOCK          a thread may sleep in read() and others go on
  *   PEER_HAS_PREEMPTION            a thread that computes for ever lets others run; peer_create_high()
  *                                  makes one that goes before the others, as far as there is such a thing
@@ -40,6 +41,7 @@
 #define HOGS_PER_VCORE	16u
 #define HELD_EVERY	16u /* so many sections, and one of them yields */
 #define PIPE_EVERY	100u
+#define LOOP_NR		10000u /* steps of a loop */
 #define TOUCH_SZ	2048u
 #define LIVE_SZ_MOST	12288u
 #define NEAR_SZ		12288u /* nearer to its creator's frame than that is the same stack */
@@ -560,6 +562,53 @@ static struct outcome row_fork_join_spawn(uint64_t n)
 }
 #endif
 
+/* ---- parallel_for ---- */
+
+#ifdef PEER_HAS_FOR
+static void for_range(size_t begin, size_t end, void *arg)
+{
+	uint32_t *v = (uint32_t *)arg;
+	size_t i;
+
+	for (i = begin; i < end; i++)
+		v[i] = v[i] * 3 + (uint32_t)i;
+}
+
+static void BODY_NOINLINE for_chain(struct chain *c)
+{
+	uint64_t k;
+
+	for (k = 0; k < c->n; k++)
+		peer_for(LOOP_NR, for_range, c->arg);
+}
+
+/* One chain: the loop is what is to use every vcore. Each loop is short, so that its cost shows. */
+static struct outcome row_parallel_for(uint64_t n)
+{
+	uint32_t *v = (uint32_t *)body_alloc(LOOP_NR * sizeof(*v)), want;
+	struct outcome o = { 0, 0, NULL };
+	uint64_t i, k;
+
+	o.ns = run_chains(for_chain, 1, n, v);
+	o.ops = n;
+	for (i = 0; i < LOOP_NR; i += LOOP_NR / 7) {
+		for (want = 0, k = 0; k < n; k++)
+			want = want * 3 + (uint32_t)i;
+		if (v[i] != want)
+			body_fail("parallel_for: a value is wrong");
+	}
+	free(v);
+	return o;
+}
+#else
+static struct outcome row_parallel_for(uint64_t n)
+{
+	struct outcome o = { 0, 0, "it has no parallel loop" };
+
+	return o;
+}
+#endif
+
 /* ---- bytes_per_uthread ---- */
 
 #ifdef PEER_HAS_EVENT
@@ -848,6 +897,7 @@ static const struct {
 	{ "mutex_free", row_mutex_free, true },
 	{ "mutex_contended", row_mutex_contended, true },
 	{ "fork_join_spawn", row_fork_join_spawn, true },
+	{ "parallel_for", row_parallel_for, true },
 	{ "bytes_per_uthread", row_bytes, false },
 	{ "bytes_per_uthread_touched", row_bytes_touched, false },
 	{ "priority_p99", row_priority_p99, false },
@@ -855,17 +905,21 @@ static const struct {
 
 static void answer(const char *name, uint64_t n)
 {
-	struct outcome o = { 0, 0, "it does not know that row" };
+	struct outcome o = { 0, 0, NULL };
+	bool known = false;
 	unsigned i;
 
 	for (i = 0; i < sizeof(body_rows) / sizeof(body_rows[0]); i++)
 		if (!strcmp(body_rows[i].name, name)) {
+			known = true;
 			if (body_rows[i].warm)
 				body_rows[i].run(n / 8 + 1);
 			body_shared_stack = 0;
 			o = body_rows[i].run(n);
 		}
-	if (o.absent)
+	if (!known)
+		puts("failed it does not know that row");
+	else if (o.absent)
 		printf("absent %s\n", o.absent);
 	else if (body_failure)
 		printf("failed %s\n", body_failure);

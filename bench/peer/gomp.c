@@ -70,4 +70,16 @@ static inline void peer_spawn_sync(peer_spawn *s)
 #pragma omp taskwait
 }
 
+/* Chunks, as many a thread as would even out; its loops know of single indices only. */
+#define PEER_HAS_FOR 1
+static inline void peer_for(size_t nr, void (*fn)(size_t begin, size_t end, void *arg), void *arg)
+{
+	size_t c, chunks = (size_t)omp_get_num_threads() * 32;
+
+	chunks = chunks > nr ? nr : chunks;
+#pragma omp taskloop grainsize(1)
+	for (c = 0; c < chunks; c++)
+		fn(nr * c / chunks, nr * (c + 1) / chunks, arg);
+}
+
 #include "body.h"

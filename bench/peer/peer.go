@@ -476,6 +476,7 @@ var rows = map[string]struct {
 	"mutex_free":                {rowMutexFree, true},
 	"mutex_contended":           {rowMutexContended, true},
 	"fork_join_spawn":           {rowForkJoinSpawn, true},
+	"parallel_for":              {nil, false},
 	"bytes_per_uthread":         {rowBytes, false},
 	"bytes_per_uthread_touched": {rowBytesTouched, false},
 	"priority_p99":              {rowPriorityP99, false},
@@ -484,7 +485,11 @@ var rows = map[string]struct {
 func answer(name string, n uint64) {
 	row, ok := rows[name]
 	if !ok {
-		fmt.Println("absent it does not know that row")
+		fmt.Println("failed it does not know that row")
+		return
+	}
+	if row.run == nil {
+		fmt.Println("absent it has no parallel loop")
 		return
 	}
 	if row.warm {

@@ -2,6 +2,7 @@
 /* Contender: oneTBB's task groups. They run on the stack of whoever takes them up. */
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/mutex.h>
+#include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/task_arena.h>
 #include <oneapi/tbb/task_group.h>
 
@@ -71,6 +72,14 @@ static inline void peer_spawn_start(peer_spawn *s, peer_spawn_ret (*fn)(void *),
 static inline void peer_spawn_sync(peer_spawn *s)
 {
 	s->g.wait();
+}
+
+#define PEER_HAS_FOR 1
+static inline void peer_for(size_t nr, void (*fn)(size_t begin, size_t end, void *arg), void *arg)
+{
+	tbb::parallel_for(
+		tbb::blocked_range<size_t>(0, nr),
+		[=](const tbb::blocked_range<size_t> &r) { fn(r.begin(), r.end(), arg); });
 }
 
 #include "body.h"

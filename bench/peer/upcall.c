@@ -54,7 +54,44 @@ static inline void peer_yield(void)
 }
 
 #define PEER_HAS_EVENT 1
-#define EVENT_SET      ((struct upcall_uthread *)1)
+#if __has_include(<upcall/sync.h>)
+#include <upcall/sync.h>
+typedef struct upcall_sem peer_event;
+
+static inline void peer_event_init(peer_event *e)
+{
+	upcall_sem_init(e, 0);
+}
+
+static inline void peer_event_wait(peer_event *e)
+{
+	upcall_sem_wait(e);
+}
+
+static inline void peer_event_signal(peer_event *e)
+{
+	upcall_sem_post(e);
+}
+
+#define PEER_HAS_MUTEX 1
+typedef struct upcall_mutex peer_mutex;
+
+static inline void peer_mutex_init(peer_mutex *m)
+{
+	*m = (peer_mutex)UPCALL_MUTEX_INIT;
+}
+
+static inline void peer_mutex_lock(peer_mutex *m)
+{
+	upcall_mutex_lock(m);
+}
+
+static inline void peer_mutex_unlock(peer_mutex *m)
+{
+	upcall_mutex_unlock(m);
+}
+#else
+#define EVENT_SET ((struct upcall_uthread *)1)
 /* NULL, EVENT_SET, or who waits. Every exchange acquires what the other side released. */
 typedef struct {
 	struct upcall_uthread *state;
@@ -102,25 +139,6 @@ static inline void peer_event_signal(peer_event *e)
 	upcall_wake(u);
 }
 
-#if __has_include(<upcall/sync.h>)
-#include <upcall/sync.h>
-#define PEER_HAS_MUTEX 1
-typedef struct upcall_mutex peer_mutex;
-
-static inline void peer_mutex_init(peer_mutex *m)
-{
-	*m = (peer_mutex)UPCALL_MUTEX_INIT;
-}
-
-static inline void peer_mutex_lock(peer_mutex *m)
-{
-	upcall_mutex_lock(m);
-}
-
-static inline void peer_mutex_unlock(peer_mutex *m)
-{
-	upcall_mutex_unlock(m);
-}
 #endif
 
 #if __has_include(<upcall/fork.h>)
@@ -138,6 +156,12 @@ static inline void peer_spawn_start(peer_spawn *s, peer_spawn_ret (*fn)(void *),
 static inline void peer_spawn_sync(peer_spawn *s)
 {
 	upcall_sync(s);
+}
+
+#define PEER_HAS_FOR 1
+static inline void peer_for(size_t nr, void (*fn)(size_t begin, size_t end, void *arg), void *arg)
+{
+	upcall_for(0, nr, 0, fn, arg);
 }
 #endif
 
