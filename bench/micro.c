@@ -94,12 +94,12 @@ static const struct row rows[] = {
 	  NEEDS_OWN_STACK, 0, 0, BOUND_TLS },
 	{ "fork_join_spawn", "ns", "fib(35), or as far as a second goes: one spawn", GROWS, 35, 12,
 	  BOUND_TLS },
-	{ "parallel_for", "ns", "one loop over 10000 numbers", NO_BOUND, 0, 0, 0 },
+	{ "parallel_for", "ns", "one loop over 100000 numbers", NO_BOUND, 0, 0, 0 },
 	{ "bytes_per_uthread", "bytes", "resident, 10^6 live ones (or what there can be)",
 	  NEEDS_STACK_PAGE | COUNTED, 1000000, 2000, BOUND_TLS },
 	{ "bytes_per_uthread_touched", "bytes", "the same, once each has used 2 kB of its stack",
 	  NO_BOUND | COUNTED, 1000000, 2000, 0 },
-	{ "priority_p99", "ns", "a request a ms beside 16 hogs a vcore: its delay, 99 in 100",
+	{ "priority_p99", "ns", "a request a ms beside 8 hogs a vcore: its delay, 99 in 100",
 	  NO_RATIO, 1000, 20, 0 },
 };
 

@@ -38,10 +38,10 @@
 #define BATCH		1000u /* live at once in null_fork */
 #define BLOCK_EVERY	64u   /* so many bodies, and one of them blocks */
 #define LOCKERS		8u    /* threads in mutex_contended */
-#define HOGS_PER_VCORE	16u
+#define HOGS_PER_VCORE	8u
 #define HELD_EVERY	16u /* so many sections, and one of them yields */
 #define PIPE_EVERY	100u
-#define LOOP_NR		10000u /* steps of a loop */
+#define LOOP_NR		100000u /* steps of a loop */
 #define TOUCH_SZ	2048u
 #define LIVE_SZ_MOST	12288u
 #define NEAR_SZ		12288u /* nearer to its creator's frame than that is the same stack */

@@ -23,7 +23,7 @@ const (
 	batch      = 1000
 	blockEvery = 64
 	lockers    = 8
-	hogsPer    = 16
+	hogsPer    = 8
 	heldEvery  = 16
 	pipeEvery  = 100
 	touchSz    = 2048
