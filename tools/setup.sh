@@ -6,6 +6,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 
 has_cmd() { command -v "$1" >/dev/null 2>&1; }
+has_header() { printf '#include <%s>\n' "$1" | c++ -E -x c++ - >/dev/null 2>&1; }
 has_lib() { has_cmd pkg-config && pkg-config --exists "$1" 2>/dev/null; }
 
 # need PACKAGE PROBE...: remembers PACKAGE when its probe fails.
@@ -42,6 +43,10 @@ probe() {
     need spin has_cmd spin
     wish clang has_cmd clang
     wish clang-format has_cmd clang-format
+    # The peers of build/bench/micro, which does not run without them; all else does.
+    wish libboost-fiber-dev has_header boost/fiber/policy.hpp
+    wish golang-go has_cmd go
+    wish libtbb-dev has_lib tbb
 }
 
 probe
