@@ -170,7 +170,7 @@ static inline void peer_for(size_t nr, void (*fn)(size_t begin, size_t end, void
 static inline void peer_create_high(peer_group *g, peer_thread *t, peer_ret (*fn)(void *),
 				    void *arg)
 {
-	struct upcall_uthread_attr a = { .size = sizeof(a), .prio = UPCALL_PRIO_HIGH };
+	struct upcall_uthread_attr a = { .size = sizeof(a), .priority = UPCALL_PRIO_HIGH };
 
 	if (upcall_uthread_create(t, &a, fn, arg))
 		abort();

@@ -45,7 +45,8 @@ static void count(struct up_act *a, const struct up_uthread *n)
 		up_store_relaxed(&s->steals, s->steals + 1);
 }
 
-void up_direct_to(struct up_act *a, struct up_uthread *u, struct up_uthread *n, void (*then)(void *))
+void up_direct_to(struct up_act *a, struct up_uthread *u, struct up_uthread *n,
+		  void (*then)(void *))
 {
 	uint64_t fs = n->fs ? n->fs : a->gs.fs;
 

@@ -160,7 +160,8 @@ int upcall_dump(int fd)
 		if ((a = up_act_get(i))) /* once: it may end at any moment */
 			put_act(&o, a);
 	/* Nothing leaves the list: whoever adds to it meanwhile is met, or is not. */
-	for (l = up_load_acquire(&up_rt.all.next); l && l != &up_rt.all; l = up_load_acquire(&l->next))
+	for (l = up_load_acquire(&up_rt.all.next); l && l != &up_rt.all;
+	     l = up_load_acquire(&l->next))
 		put_uthread(&o, up_container_of(l, struct up_uthread, all));
 	flush(&o);
 	return o.err;

@@ -291,7 +291,8 @@ int up_libc_start(struct up_uthread *u)
 		return err;
 	}
 	/* Where Linux has no such barrier they look each time. */
-	masks.ever = up_syscall3(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) < 0;
+	masks.ever =
+		up_syscall3(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) < 0;
 	for (int sig = 1; sig <= 64; sig++)
 		faults |= up_fault_old_action(sig, NULL, NULL) ? up_sig_bit(sig) : 0;
 	all &= ~faults;

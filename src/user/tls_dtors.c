@@ -13,6 +13,7 @@
 
 #include "arch/arch.h"
 #include "base/atomic.h"
+#include "base/bits.h"
 #include "base/mutant.h"
 #include "user/tls_layout.h"
 
@@ -47,17 +48,21 @@ static bool run_group(unsigned group)
 
 static void run_key_dtors(void)
 {
+	/* The caller's own, wherever it is moved. */
+	struct up_tls_value **own = groups();
 	bool again = true;
 
 	for (unsigned round = 0; again && round < PTHREAD_DESTRUCTOR_ITERATIONS; round++) {
 		again = false;
 		for (unsigned group = 0; group < UP_TLS_NR_KEYS / UP_TLS_KEY_GROUP; group++)
-			again |= run_group(group);
+			again |= own[group] && run_group(group);
 	}
-	/* The first group lies in the descriptor. */
+	/* The first group lies in the descriptor; few have ever used a second. */
 	for (unsigned group = 1; group < UP_TLS_NR_KEYS / UP_TLS_KEY_GROUP; group++) {
-		free(groups()[group]);
-		groups()[group] = NULL;
+		if (UP_LIKELY(!own[group]))
+			continue;
+		free(own[group]);
+		own[group] = NULL;
 	}
 }
 

@@ -376,8 +376,9 @@ static uint32_t new_tid(uint64_t id)
 
 size_t upcall_min_stack(void)
 {
-	return UP_ALIGN_UP(2 * up_frame_max_size() + sizeof(struct up_uthread) + UP_SLOT_SHIFT + 4096,
-			   (size_t)4096);
+	size_t own = sizeof(struct up_uthread) + UP_SLOT_SHIFT;
+
+	return UP_ALIGN_UP(2 * up_frame_max_size() + own + 4096, (size_t)4096);
 }
 
 /* All but what is the slot's own.  By hand: what the compiler makes of memset() costs twice as much. */

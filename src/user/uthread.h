@@ -195,7 +195,8 @@ struct up_act *up_direct_begin(void);
 /* Can the next one be switched to? The caller owns it. */
 bool up_direct_fits(const struct up_uthread *n);
 /* Leaves u for n, then(u) once u is off its stack; the section is over when u goes on. */
-void up_direct_to(struct up_act *a, struct up_uthread *u, struct up_uthread *n, void (*then)(void *));
+void up_direct_to(struct up_act *a, struct up_uthread *u, struct up_uthread *n,
+		  void (*then)(void *));
 /* The same over the transition stack, whatever n is. */
 void up_direct_long(struct up_uthread *u, void (*fn)(struct upcall_uthread *, void *), void *arg,
 		    struct up_uthread *n);

@@ -196,7 +196,8 @@ static void *mix(void *arg)
 		if (atomic_fetch_add(&owned[number(u)], 1))
 			atomic_fetch_add(&twice, 1);
 		atomic_fetch_sub(&owned[number(u)], 1);
-		S.ready(u, (random >> 20) % THREADS, (random >> 16) & 1 ? UPCALL_YIELDED : UPCALL_NEW);
+		S.ready(u, (random >> 20) % THREADS,
+			(random >> 16) & 1 ? UPCALL_YIELDED : UPCALL_NEW);
 	}
 	return NULL;
 }
