@@ -77,7 +77,7 @@ static bool overflowed(const struct up_uthread *u, const siginfo_t *si, const uc
 	uintptr_t at = (uintptr_t)si->si_addr, lo = (uintptr_t)u->stack.lo;
 	uintptr_t sp = up_frame_sp(uc);
 
-	if (!u->stack.map_sz)
+	if (!u->stack.sz)
 		return false;
 	/* The guard was touched, or a signal frame did not fit above it. */
 	return (at >= lo - 4096 && at < lo) || (sp < lo + up_frame_max_size() && sp >= lo - 4096);

@@ -33,6 +33,7 @@
 /* The first thread, while uthread 0 is elsewhere. */
 static struct {
 	struct up_gs gs; /* stands in for an activation's while stacks are changed */
+	void *room;	 /* its stack, with the guard */
 	struct up_stack stack;
 	uintptr_t fs;
 	uint32_t home; /* uthread 0 wants its thread back */
@@ -103,7 +104,10 @@ static void undo(void)
 	up_vcore_fini();
 	if (receiver.fs)
 		up_tls_destroy(receiver.fs);
-	up_stack_unmap(&receiver.stack);
+	if (receiver.stack.sz) {
+		up_stack_end(&receiver.stack);
+		up_stack_unmap(receiver.room, RECEIVER_STACK_SZ, 1);
+	}
 	up_slot_fini();
 	memset(&up_rt, 0, sizeof(up_rt));
 	memset(&receiver, 0, sizeof(receiver));
@@ -111,9 +115,13 @@ static void undo(void)
 
 static int make_receiver(void)
 {
-	int r = up_stack_map(RECEIVER_STACK_SZ, &receiver.stack);
+	int r = 0;
 
-	if (!r && up_rt.tls_works)
+	receiver.room = up_stack_map(RECEIVER_STACK_SZ, 1);
+	if (!receiver.room)
+		return -ENOMEM;
+	up_stack_begin(receiver.room, RECEIVER_STACK_SZ, &receiver.stack);
+	if (up_rt.tls_works)
 		r = up_tls_create(receiver.stack.lo, receiver.stack.sz, RECEIVER_TID, &receiver.fs);
 	receiver.gs.self = &receiver.gs;
 	receiver.gs.vc_stack = (char *)receiver.stack.lo + receiver.stack.sz - 128;

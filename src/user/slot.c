@@ -26,6 +26,8 @@
 #define CELL_MOST 64u
 #define CELL_SOME (CELL_MOST / 2)
 #define SOME_IDS  1024u
+/* Stacks of the usual size are mapped so many at once. */
+#define ROW 32u
 /* Stacks lie at the same place in their pages, and so would uthreads in the cache: as many different
  * places as leave room for a shallow stack in the page. */
 #define COLOURS ((uint32_t)UP_SLOT_SHIFT / UP_CACHELINE_SZ)
@@ -33,6 +35,8 @@
 static struct {
 	struct up_lock lock; /* with preemption off */
 	struct up_uthread *free[CLASS_NR];
+	char *row; /* stacks of the usual size that have not been used yet, the next one first */
+	unsigned row_left;
 	uint64_t next_id; /* atomic */
 	uint32_t nr_made; /* atomic */
 } pool;
@@ -158,15 +162,48 @@ void up_slot_put(struct up_cell *c, struct up_uthread *u)
 		spill(c);
 }
 
+/* Where a stack has never been, or NULL; *ret_row says how many were mapped for it. */
+static char *new_place(unsigned class, uint16_t *ret_row)
+{
+	size_t sz = (size_t)1 << (class + CLASS_MIN);
+	char *at;
+
+	*ret_row = 0;
+	if (class != up_rt.slot_class) {
+		*ret_row = 1;
+		return up_stack_map(sz, 1);
+	}
+	up_lock_take(&pool.lock);
+	if (!pool.row_left) {
+		pool.row = up_stack_map(sz, ROW);
+		pool.row_left = pool.row ? ROW : 0;
+		*ret_row = ROW;
+	}
+	at = pool.row;
+	if (at) {
+		pool.row_left--;
+		pool.row = pool.row_left ? at + up_stack_room(sz) : NULL;
+	}
+	up_lock_drop(&pool.lock);
+	return at;
+}
+
 struct up_uthread *up_slot_make(size_t sz)
 {
 	unsigned class = sz ? class_of(sz) : up_rt.slot_class;
 	struct up_stack s = { 0 };
 	struct up_uthread *u;
 	uintptr_t top;
+	char *at;
 
-	if (class >= CLASS_NR || up_stack_map((size_t)1 << (class + CLASS_MIN), &s))
+	if (class >= CLASS_NR)
 		return NULL;
+	up_preempt_disable();
+	at = new_place(class, &s.nr_row);
+	up_preempt_enable();
+	if (!at)
+		return NULL;
+	up_stack_begin(at, (size_t)1 << (class + CLASS_MIN), &s);
 	top = (uintptr_t)s.lo + s.sz - sizeof(*u);
 	/* relaxed: only to be different */
 	top -= up_fetch_add_relaxed(&pool.nr_made, 1) % COLOURS * UP_CACHELINE_SZ;
@@ -227,19 +264,27 @@ int64_t up_slot_counted(void)
 	return sum;
 }
 
+/* Slots lie in the rows that are unmapped: which those are is found out first. */
 void up_slot_fini(void)
 {
-	struct up_list *l, *next;
+	struct up_uthread *u, *firsts = NULL, *next;
+	struct up_list *l;
 
-	for (l = up_rt.all.next; l && l != &up_rt.all; l = next) {
-		struct up_uthread *u = up_container_of(l, struct up_uthread, all);
-		struct up_stack s = u->stack;
-
-		next = l->next;
+	for (l = up_rt.all.next; l && l != &up_rt.all; l = l->next) {
+		u = up_container_of(l, struct up_uthread, all);
 		if (u->is_main)
 			continue;
 		up_tls_destroy(u->fs);
-		up_stack_unmap(&s);
+		up_stack_end(&u->stack);
+		if (u->stack.nr_row) {
+			u->next = firsts;
+			firsts = u;
+		}
+	}
+	for (u = firsts; u; u = next) {
+		next = u->next;
+		up_stack_unmap((char *)u->stack.lo + u->stack.sz - up_stack_room(u->stack.sz),
+			       u->stack.sz, u->stack.nr_row);
 	}
 	if (up_rt.cells)
 		munmap(up_rt.cells, up_rt.nr_cells * sizeof(*up_rt.cells));

@@ -39,32 +39,39 @@ static bool guard(void *at)
 	return !mprotect(at, GUARD_SZ, PROT_NONE);
 }
 
-int up_stack_map(size_t sz, struct up_stack *ret)
+size_t up_stack_room(size_t sz)
 {
-	size_t map_sz = sz + GUARD_SZ;
+	return sz + GUARD_SZ;
+}
+
+void *up_stack_map(size_t sz, unsigned nr)
+{
 	char *at = UP_INJECT_FAIL(stack_map)
 			   ? MAP_FAILED
-			   : mmap(NULL, map_sz, PROT_READ | PROT_WRITE,
+			   : mmap(NULL, up_stack_room(sz) * nr, PROT_READ | PROT_WRITE,
 				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
 
-	if (at == MAP_FAILED)
-		return -ENOMEM;
+	return at == MAP_FAILED ? NULL : at;
+}
+
+void up_stack_begin(void *at, size_t sz, struct up_stack *ret)
+{
 	ret->guarded = guard(at);
 	if (!ret->guarded)
 		up_fetch_add_relaxed(&up_stack_unguarded, 1);
-	ret->lo = at + GUARD_SZ;
+	ret->lo = (char *)at + GUARD_SZ;
 	ret->sz = sz;
-	ret->map_sz = map_sz;
-	return 0;
 }
 
-void up_stack_unmap(const struct up_stack *s)
+void up_stack_end(const struct up_stack *s)
 {
-	if (!s->map_sz)
-		return;
 	if (!s->guarded)
 		up_fetch_sub_relaxed(&up_stack_unguarded, 1);
-	munmap((char *)s->lo - GUARD_SZ, s->map_sz);
+}
+
+void up_stack_unmap(void *at, size_t sz, unsigned nr)
+{
+	munmap(at, up_stack_room(sz) * nr);
 }
 
 /* A transition stack: resident before it is needed, since a fault there could not be served. */

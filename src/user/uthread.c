@@ -259,7 +259,7 @@ struct up_uthread *up_uthread_of_stack(uintptr_t at)
 		struct up_uthread *u = up_container_of(l, struct up_uthread, all);
 		uintptr_t lo = (uintptr_t)u->stack.lo;
 
-		if (u->stack.map_sz && at >= lo - 4096 && at < lo + u->stack.sz)
+		if (u->stack.sz && at >= lo - 4096 && at < lo + u->stack.sz)
 			return u;
 	}
 	return NULL;

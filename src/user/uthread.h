@@ -39,10 +39,10 @@ enum up_uthread_state {
 #define UP_NAME_SZ 32
 
 struct up_stack {
-	void *lo;  /* first usable byte */
-	size_t sz;
-	size_t map_sz; /* whole mapping, guard included; 0 when it is not ours */
+	void *lo;  /* first usable byte, behind its guard */
+	size_t sz; /* 0 when it is not ours */
 	bool guarded;
+	uint16_t nr_row; /* so many were mapped at once, of which this is the first; 0: it is not */
 };
 
 struct up_uthread {
@@ -250,8 +250,13 @@ void up_fault_reflect(struct up_act *a, struct up_uthread *u, int sig, siginfo_t
 int up_fault_old_action(int sig, struct sigaction *old, const struct sigaction *act);
 
 /* stack.c */
-int up_stack_map(size_t sz, struct up_stack *ret);
-void up_stack_unmap(const struct up_stack *s);
+/* Room for so many in a row, each of sz and its guard, or NULL; and back. */
+size_t up_stack_room(size_t sz);
+void *up_stack_map(size_t sz, unsigned nr);
+void up_stack_unmap(void *at, size_t sz, unsigned nr);
+/* One of them is used from now on, or no more: its guard. */
+void up_stack_begin(void *at, size_t sz, struct up_stack *ret);
+void up_stack_end(const struct up_stack *s);
 int up_stack_vcore(void **ret_lo, void **ret_top); /* resident */
 extern unsigned up_stack_unguarded;
 
