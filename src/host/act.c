@@ -20,6 +20,7 @@
 
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "base/clock.h"
 #include "base/futex.h"
 #include "base/inject.h"
 #include "base/mutant.h"
@@ -130,6 +131,7 @@ static int act_register(struct up_act *a)
 	if (r < 0)
 		return r;
 	a->num = (uint32_t)num;
+	a->stats = &up_host.act_stats[num];
 	UP_INJECT(act_added);
 	/* release: pairs with up_act_get(): the rest of *a is in place.  One that had the slot before us,
 	 * and sleeps at its gate, has not been told yet: the bell for it may be late. */
@@ -158,6 +160,38 @@ static void set_run(struct up_act *a, uint32_t state)
 	up_store_release(&a->gs.run, ((run | UP_RUN_MASK) - UP_RUN_MASK + UP_RUN_SEQ) | state);
 }
 
+/* For who reads from outside when the vcore has been online; the kernel side leaves these words alone
+ * while it is. */
+static void note_online(uint32_t v)
+{
+	const struct upabi_vcoremap *m = &up_host.port->vmap[v];
+	struct upabi_run_vcore *t;
+
+	if (v >= up_host.nr_times)
+		return;
+	t = &up_host.times[v];
+	up_store_relaxed(&t->stretches, t->stretches + !t->since_ns);
+	up_store_relaxed(&t->pcore, up_load_relaxed(&m->pcore));
+	up_store_relaxed(&t->total_ns, up_load_relaxed(&m->total_ns));
+	/* release: who sees it online sees what was before */
+	up_store_release(&t->since_ns, up_load_relaxed(&m->resume_ns));
+}
+
+/* Before the vcore may be somebody else's. */
+static void note_offline(uint32_t v)
+{
+	struct upabi_run_vcore *t;
+	uint64_t since;
+
+	if (v >= up_host.nr_times || !up_host.times[v].since_ns)
+		return;
+	t = &up_host.times[v];
+	since = t->since_ns;
+	/* In this order: a reader between the two misses a stretch, and counts none twice. */
+	up_store_relaxed(&t->since_ns, 0);
+	up_store_release(&t->total_ns, t->total_ns + up_now_ns() - since);
+}
+
 /* The single context of a single-core process: Linux' to place, and not to be replaced. */
 void up_act_be_single(struct up_act *a)
 {
@@ -166,6 +200,7 @@ void up_act_be_single(struct up_act *a)
 	a->pcore = UPABI_NONE;
 	a->gs.parked = &a->never_parked;
 	up_watch_pin(a->vcore, UPABI_NONE);
+	note_offline(a->vcore);
 }
 
 static void attach(struct up_act *a, uint32_t v)
@@ -193,6 +228,8 @@ static void attach(struct up_act *a, uint32_t v)
 		up_store_relaxed(&w->wanted, 1);
 		up_keeper_ring();
 	}
+	if (pcore != UPABI_NONE)
+		note_online(v);
 	up_store_relaxed(&w->online, 1);
 	/* release: pairs with the watcher's acquire: a's words are those of this vcore */
 	up_store_release(&w->act, a);
@@ -252,14 +289,14 @@ static void count_behind(struct up_act *a, uint32_t class)
 {
 	uint64_t ns;
 
-	a->stats.unblocked[class]++;
-	a->stats.led_home[class] += a->gs.led;
+	a->stats->unblocked[class]++;
+	a->stats->led_home[class] += a->gs.led;
 	a->gs.led = 0;
 	if (class == UP_CLASS_ANNOUNCED || up_home_by_rseq(class == UP_CLASS_FAULT))
 		return; /* it has not run one instruction of its own */
 	ns = up_thread_cpu_ns() - a->stolen_cpu_ns;
-	a->stats.behind_ns += ns;
-	a->stats.behind_max_ns = UP_MAX(a->stats.behind_max_ns, ns);
+	a->stats->behind_ns += ns;
+	a->stats->behind_max_ns = UP_MAX(a->stats->behind_max_ns, ns);
 }
 
 /* True when the activation is to park.  False where the kernel side has refused our replacement (it
@@ -288,6 +325,7 @@ bool up_act_leave_core(struct up_act *a, enum upabi_op op, const uint64_t arg[5]
 
 	if (!UP_MUT(online_cleared_late))
 		up_store_relaxed(&w->online, 0);
+	note_offline(a->vcore);
 	UP_INJECT(leave_offline);
 	if (!up_port_call(up_host.port, a->num, op, arg, NULL)) {
 		UP_INJECT(leave_answered);
@@ -297,6 +335,7 @@ bool up_act_leave_core(struct up_act *a, enum upabi_op op, const uint64_t arg[5]
 	}
 	if (!UP_MUT(online_left_cleared))
 		up_store_relaxed(&w->online, 1);
+	note_online(a->vcore);
 	UP_INJECT(leave_refused);
 	return false;
 }
@@ -362,14 +401,14 @@ static bool give_back(struct up_act *victim, uint32_t v)
 	    up_load_acquire(&up_host.port->amap[victim->num].state) != UPABI_ACT_RUNNING ||
 	    up_load_acquire(&up_host.port->vmap[v].act) != victim->num)
 		return false;
-	victim->stats.blocked[class]--; /* ours to count as long as it is replaced */
+	victim->stats->blocked[class]--; /* ours to count as long as it is replaced */
 	/* acq_rel: the victim's exchange on its way out or this one comes first */
 	if (up_cas_acq_rel(&victim->gs.run, &run,
 			   run - UP_RUN_STOLEN + UP_RUN_SEQ + UP_RUN_UTHREAD)) {
 		up_watch_arm(v);
 		return true;
 	}
-	victim->stats.blocked[class]++;
+	victim->stats->blocked[class]++;
 	return false;
 }
 
@@ -441,23 +480,6 @@ static bool step(struct up_act *a)
 	return true;
 }
 
-/* What it has counted outlives it.  Only `behind_max_ns`, the last word, is no sum. */
-static void bequeath(const struct up_act_stats *s)
-{
-	const size_t nr = offsetof(struct up_act_stats, behind_max_ns) / sizeof(uint64_t);
-	const uint64_t *from = (const uint64_t *)s;
-	uint64_t *to = (uint64_t *)&up_host.gone,
-		 max = up_load_relaxed(&up_host.gone.behind_max_ns);
-	size_t i;
-
-	/* relaxed: counters, read at any moment; several threads may end at once */
-	for (i = 0; i < nr; i++)
-		up_fetch_add_relaxed(&to[i], from[i]);
-	while (max < s->behind_max_ns &&
-	       !up_cas_relaxed(&up_host.gone.behind_max_ns, &max, s->behind_max_ns))
-		;
-}
-
 /* Others found it by its number a moment ago and may still be looking: the memory stays one of an
  * activation's until the runtime stops. */
 static void bury(struct up_act *a)
@@ -520,7 +542,6 @@ static void act_fini(struct up_act *a)
 	sigaltstack(&off, NULL);
 	if (a->altstack.ss_sp)
 		munmap(a->altstack.ss_sp, ALT_STACK_SZ);
-	bequeath(&a->stats);
 	UP_INJECT(act_ends);
 	leave_slot(a);
 	bury(a);
@@ -598,6 +619,13 @@ void up_act_wait_gone(void)
 		up_futex_wait_private(&up_host.living, left, UP_FUTEX_FOREVER);
 }
 
+/* By whoever makes activations: the start, then the keeper. */
+static void note_living(uint32_t living)
+{
+	if (up_host.acts_peak && living > *up_host.acts_peak)
+		up_store_relaxed(up_host.acts_peak, living);
+}
+
 int up_act_spawn(void)
 {
 	struct up_act *a;
@@ -616,7 +644,7 @@ int up_act_spawn(void)
 	a->pcore = UPABI_NONE;
 	a->num = UPABI_NONE;
 	a->syscall_fd = a->stat_fd = -1;
-	up_fetch_add_relaxed(&up_host.living, 1);
+	note_living(up_fetch_add_relaxed(&up_host.living, 1) + 1);
 	sigfillset(&all);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, OWN_STACK_SZ);
@@ -641,8 +669,11 @@ void up_act_freeze(struct up_act *a)
 
 	up_store_relaxed(&a->freeze, 0);
 	UP_INJECT(freeze_asked);
-	if (up_port_call(up_host.port, a->num, UPABI_OP_PREEMPTED, arg, NULL))
+	note_offline(a->vcore);
+	if (up_port_call(up_host.port, a->num, UPABI_OP_PREEMPTED, arg, NULL)) {
+		note_online(a->vcore);
 		return;
+	}
 	for (;;) {
 		seen = up_load_acquire(&up_host.port->call[a->num].gate);
 		UP_INJECT(freeze_looks);

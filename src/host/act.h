@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "abi/run.h"
 #include "arch/arch.h"
 #include "host/embed.h"
 #include "host/port.h"
@@ -29,19 +30,6 @@ enum up_class {
 	UP_CLASS_UNANNOUNCED =
 		3, /* interruptible, nobody told us: runs behind for a bounded time */
 	UP_CLASS_NR = 4,
-};
-
-struct up_act_stats {
-	uint64_t blocked[UP_CLASS_NR];
-	uint64_t unblocked[UP_CLASS_NR];
-	uint64_t behind_ns;  /* CPU time run beside the vcore after an unannounced call */
-	uint64_t restarts;   /* system calls that our signal broke into and that were put back */
-	uint64_t eintr_left; /* ... that could not be told and so were left to the program */
-	uint64_t notified;   /* handler runs that led into vcore context */
-	uint64_t spurious;   /* handler runs that had nothing to do */
-	uint64_t deferred;   /* handler runs put off to the end of a section or call */
-	uint64_t led_home[UP_CLASS_NR]; /* unblocked ones that Linux led home by rseq */
-	uint64_t behind_max_ns; /* the longest stretch of behind_ns; last: the others are sums */
 };
 
 struct up_act {
@@ -80,7 +68,7 @@ struct up_act {
 	stack_t altstack;
 	pthread_t thread;
 	struct up_act *next_grave;
-	struct up_act_stats stats;
+	struct upabi_act_stats *stats; /* its line of up_host.act_stats; NULL without a number */
 };
 
 /* With a blocked uthread that keeps an activation while nobody stands by. */
@@ -130,6 +118,11 @@ struct up_host {
 	struct up_embed *embed;
 	struct up_port *port;
 	struct up_act **acts; /* by number; written once each, with release */
+	struct upabi_act_stats *act_stats; /* by number; they outlive the activation */
+	bool act_stats_lent;
+	struct upabi_run_vcore *times; /* NULL, or where to write when vcores are online */
+	uint32_t nr_times;
+	uint32_t *acts_peak; /* NULL, or where to write how many activations there were */
 	struct up_watch *watch;
 	struct up_host_hooks hooks;
 	uint32_t max_vcores;
@@ -157,7 +150,6 @@ struct up_host {
 	bool stopping;	 /* all activations are to end, those that are on their way here too */
 	uint32_t living; /* futex: activations whose thread exists */
 	struct up_act *graves;	  /* activations that have ended; act.c */
-	struct up_act_stats gone; /* what they had counted */
 	int create_errno;	  /* why the last activation could not be made, 0 */
 	uint64_t backstop_steals;
 };
@@ -171,6 +163,11 @@ struct up_host_cfg {
 	uint64_t grace_ns;
 	int signo;
 	struct up_host_hooks hooks;
+	/* Memory to count in that somebody else reads (abi/run.h); all NULL: there is nobody. */
+	struct upabi_act_stats *act_stats;
+	struct upabi_run_vcore *times;
+	uint32_t nr_times;
+	uint32_t *acts_peak;
 };
 
 /* Starts the kernel side, the keeper and the first activations.  -errno, nothing left behind. */

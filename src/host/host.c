@@ -141,6 +141,8 @@ static void forget_tables(void)
 {
 	if (up_host.acts)
 		munmap(up_host.acts, up_host.max_acts * sizeof(*up_host.acts));
+	if (up_host.act_stats && !up_host.act_stats_lent)
+		munmap(up_host.act_stats, up_host.max_acts * sizeof(*up_host.act_stats));
 	if (up_host.watch)
 		munmap(up_host.watch, up_host.max_vcores * sizeof(*up_host.watch));
 	memset(&up_host, 0, sizeof(up_host));
@@ -201,7 +203,14 @@ int up_host_start(const struct up_host_cfg *cfg)
 	up_host.hooks = cfg->hooks;
 	up_host.acts = map_table(cfg->max_acts * sizeof(*up_host.acts));
 	up_host.watch = map_table(cfg->max_vcores * sizeof(*up_host.watch));
-	if (!up_host.acts || !up_host.watch) {
+	up_host.act_stats_lent = cfg->act_stats;
+	up_host.act_stats = cfg->act_stats;
+	if (!cfg->act_stats)
+		up_host.act_stats = map_table(cfg->max_acts * sizeof(*up_host.act_stats));
+	up_host.times = cfg->times;
+	up_host.nr_times = cfg->nr_times;
+	up_host.acts_peak = cfg->acts_peak;
+	if (!up_host.acts || !up_host.watch || !up_host.act_stats) {
 		forget_tables();
 		return -ENOMEM;
 	}

@@ -223,7 +223,7 @@ int up_watch_look(uint32_t v, bool here)
 	/* acq_rel: the victim's own exchange or this one comes first, never both */
 	else if (!up_cas_acq_rel(&a->gs.run, &run, stolen))
 		return 0;
-	a->stats.blocked[class]++;
+	a->stats->blocked[class]++;
 	UP_INJECT(stolen);
 	up_home_call(a, class, look.unint);
 	hand_over(w, v, a, b);

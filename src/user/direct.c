@@ -14,12 +14,15 @@
 
 #include "arch/arch.h"
 #include "base/atomic.h"
+#include "base/bits.h"
 #include "base/mutant.h"
 #include "user/libc.h"
+#include "user/trace.h"
 
 struct up_act *up_direct_begin(void)
 {
-	if (!up_arch_fsgsbase)
+	/* Records are written in vcore context alone: with a trace on, that is the way. */
+	if (!up_arch_fsgsbase || UP_UNLIKELY(up_trace_on))
 		return NULL;
 	up_section_enter();
 	/* A section of the program's ends by a yield; that, and what waits for a vcore, is for the loop. */
@@ -38,7 +41,7 @@ bool up_direct_fits(const struct up_uthread *n)
 /* Figures may lose one where an activation has been replaced; see above. */
 static void count(struct up_act *a, const struct up_uthread *n)
 {
-	struct up_vcore_stats *s = &up_rt.vcores[a->vcore].stats;
+	struct upabi_vcore_stats *s = up_rt.vcores[a->vcore].stats;
 
 	up_store_relaxed(&s->switches, s->switches + 1);
 	if (n->queued_at != a->vcore)

@@ -107,9 +107,9 @@ static void put_act(struct out *o, struct up_act *a)
 	put_num(o, " starts ", up_rt.port->amap[a->num].starts);
 	put_num(o, "/", a->starts_seen);
 	put_num(o, " takeover ", a->takeover);
-	put_num(o, " signals ", a->stats.notified);
-	put_num(o, "+", a->stats.deferred);
-	put_num(o, "+", a->stats.spurious);
+	put_num(o, " signals ", a->stats->notified);
+	put_num(o, "+", a->stats->deferred);
+	put_num(o, "+", a->stats->spurious);
 	if (u)
 		put_num(o, " uthread ", u->id);
 	put(o, " linux: ");

@@ -12,6 +12,8 @@
 #include "base/bits.h"
 #include "base/inject.h"
 #include "base/mutant.h"
+#include "user/publish.h"
+#include "user/trace.h"
 
 /* One consumer at a time: the vcore itself, or another that found it gone. */
 static bool drain_begin(struct up_port *port, uint32_t v)
@@ -63,7 +65,8 @@ static void on_preempted(struct up_vcore *vc, const struct upabi_event *ev)
 
 static void dispatch(struct up_vcore *vc, const struct upabi_event *ev)
 {
-	vc->stats.events++;
+	vc->stats->events++;
+	up_trace(vc, UPABI_TR_EVENT, ev->nr, ev->val, ev->aux);
 	switch (ev->nr) {
 	case UPABI_EV_VCORE_PREEMPTED:
 		on_preempted(vc, ev);
@@ -116,6 +119,7 @@ void up_event_drain(struct up_vcore *vc)
 		UP_INJECT(events_drained);
 		if (UP_MUT(pending_cleared_late))
 			up_store_relaxed(pending, 0);
+		up_publish_events(vc);
 	}
 }
 

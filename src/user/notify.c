@@ -21,6 +21,7 @@
 #include "base/inject.h"
 #include "base/mutant.h"
 #include "user/libc.h"
+#include "user/trace.h"
 
 static struct sigaction old_action;
 static int installed; /* the signal that is ours, 0 */
@@ -57,9 +58,9 @@ static bool mend_call(struct up_act *a, ucontext_t *uc)
 	int r = UP_MUT(eintr_not_mended) ? 0 : up_frame_restart_syscall(uc);
 
 	if (r > 0)
-		a->stats.restarts++;
+		a->stats->restarts++;
 	else if (r < 0)
-		a->stats.eintr_left++;
+		a->stats->eintr_left++;
 	return r > 0;
 }
 
@@ -69,7 +70,7 @@ static void in_uthread(struct up_act *a, uint64_t run, ucontext_t *uc, bool is_s
 	struct up_uthread *u = a->gs.uthread;
 
 	if (up_critical_redirect(uc)) {
-		a->stats.deferred++;
+		a->stats->deferred++;
 		return;
 	}
 	/* acq_rel: a watcher's or this exchange comes first; pairs with both */
@@ -79,7 +80,8 @@ static void in_uthread(struct up_act *a, uint64_t run, ucontext_t *uc, bool is_s
 		a->gs.call = 0; /* made again by another's hand (again.c) */
 	up_store_relaxed(a->gs.disabled, 1);
 	UP_INJECT(notify_entered);
-	a->stats.notified++;
+	a->stats->notified++;
+	up_trace(&up_rt.vcores[a->vcore], UPABI_TR_NOTIFIED, is_slice, u->id, 0);
 	save_frame(u, uc);
 	u->resched |= is_slice;
 	u->turned_out = turned_out;
@@ -149,7 +151,7 @@ static void on_notify(int sig, siginfo_t *si, void *ucv)
 	case UP_RUN_UTHREAD:
 	case UP_RUN_STOLEN:
 		if (on_altstack(a, uc)) {
-			a->stats.deferred++;
+			a->stats->deferred++;
 			return;
 		}
 		led = !a->gs.call && up_frame_led_uncounted(uc);
@@ -161,7 +163,7 @@ static void on_notify(int sig, siginfo_t *si, void *ucv)
 		 * slept, and has not been replaced after all. */
 		turned_out = turned_out && up_run_state(run) == UP_RUN_UTHREAD &&
 			     !in_port_call(a) && up_frame_at_syscall(uc);
-		a->stats.restarts += turned_out && !mended; /* Linux has put that back */
+		a->stats->restarts += turned_out && !mended; /* Linux has put that back */
 		if (up_run_state(run) == UP_RUN_UTHREAD && (turned_out || !is_put_off(a, run))) {
 			in_uthread(a, run, uc, is_slice, turned_out);
 			run = up_load_acquire(&a->gs.run);
@@ -169,7 +171,7 @@ static void on_notify(int sig, siginfo_t *si, void *ucv)
 				return;
 		}
 		if (is_put_off(a, run)) {
-			a->stats.deferred++;
+			a->stats->deferred++;
 			a->gs.due = 1;
 			((struct up_uthread *)a->gs.uthread)->resched |= is_slice;
 			return;
@@ -187,7 +189,7 @@ static void on_notify(int sig, siginfo_t *si, void *ucv)
 			up_act_freeze(a);
 		/* fall through */
 	default:
-		a->stats.spurious++;
+		a->stats->spurious++;
 	}
 }
 

@@ -19,6 +19,7 @@
 #include "base/mutant.h"
 #include "base/syscall.h"
 #include "user/libc.h"
+#include "user/publish.h"
 #include "user/tls.h"
 
 #define DEFAULT_ACTS	  4096u
@@ -80,6 +81,7 @@ static void fill_host_cfg(const struct upcall_opts *o, struct up_host_cfg *cfg)
 	if (o && o->no_slice)
 		cfg->slice_ns = 0;
 	cfg->grace_ns = o && o->grace_ns ? o->grace_ns : DEFAULT_GRACE_NS;
+	up_publish_host(cfg);
 	cfg->signo = o && o->signo ? o->signo : SIGURG;
 	cfg->hooks = (struct up_host_hooks){ .vc_stack = up_vcore_stack,
 					     .vc_entry = up_vcore_entry,
@@ -184,19 +186,25 @@ static void part_from_thread(void)
 	up_arch_park(&u->sp, receive, NULL);
 }
 
-int up_start(const struct upcall_opts *opts, const struct upcall_sched_ops *default_sched)
+int up_start(const struct upcall_opts *given, const struct upcall_sched_ops *default_sched)
 {
+	struct upcall_opts merged, *opts = &merged;
 	struct up_host_cfg cfg;
 	uint32_t cores;
 	int r;
 
 	if (up_rt.started)
 		return -EALREADY;
-	r = check_opts(opts);
+	r = check_opts(given);
+	if (!r)
+		r = up_env_opts(given, opts);
+	if (!r)
+		r = check_opts(opts);
 	if (r)
 		return r;
 	if (up_syscall0(SYS_gettid) != up_syscall0(SYS_getpid))
 		return -EPERM;
+	up_publish_claim();
 	r = prepare(opts, default_sched, &cfg);
 	if (!r) {
 		/* First, since it blocks signals, which threads of ours must not take. */
@@ -222,11 +230,13 @@ int up_start(const struct upcall_opts *opts, const struct upcall_sched_ops *defa
 		if (up_rt.main)
 			up_libc_stop(up_rt.main);
 		undo();
+		up_publish_stopped(r);
 		return r;
 	}
 	cores = up_keeper_cores();
-	up_rt.target = opts && opts->vcores ? opts->vcores : cores;
+	up_rt.target = opts->vcores ? opts->vcores : cores;
 	receiver.wanted = up_rt.target;
+	up_publish_started(cfg.slice_ns);
 	up_store_release(&up_rt.started, true);
 	part_from_thread();
 	return 0; /* as uthread 0, on a vcore */
@@ -261,6 +271,7 @@ int upcall_stop(void)
 	up_fault_fini();
 	up_notify_fini();
 	undo();
+	up_publish_stopped(0);
 	up_rseq_rejoin();
 	up_libc_stop(u);
 	return 0;
@@ -389,7 +400,7 @@ int upcall_preempt(int vcore, uint64_t grace_ns)
 
 /* ---- what has happened ---- */
 
-static void add_act(struct upcall_stats *st, const struct up_act_stats *a)
+static void add_act(struct upcall_stats *st, const struct upabi_act_stats *a)
 {
 	int c;
 
@@ -408,7 +419,7 @@ static void add_act(struct upcall_stats *st, const struct up_act_stats *a)
 
 static void add_vcore(struct upcall_stats *st, uint32_t v)
 {
-	const struct up_vcore_stats *s = &up_rt.vcores[v].stats;
+	const struct upabi_vcore_stats *s = up_rt.vcores[v].stats;
 	const struct upabi_vcoremap *m = &up_rt.port->vmap[v];
 
 	st->switches += s->switches;
@@ -423,17 +434,14 @@ static void add_vcore(struct upcall_stats *st, uint32_t v)
 int upcall_get_stats(struct upcall_stats *ret_stats)
 {
 	struct upcall_stats st = { .size = sizeof(st) };
-	const struct up_act *a;
 	uint32_t i;
 
 	if (!up_rt.started)
 		return -ENOTCONN;
 	if (!ret_stats || ret_stats->size != sizeof(st))
 		return -EINVAL;
-	add_act(&st, &up_host.gone);
 	for (i = 0; i < up_load_acquire(&up_host.nr_acts); i++)
-		if ((a = up_act_get(i))) /* once: it may end at any moment */
-			add_act(&st, &a->stats);
+		add_act(&st, &up_host.act_stats[i]);
 	for (i = 0; i < up_rt.max_vcores; i++)
 		add_vcore(&st, i);
 	up_slot_count(&st.uthreads_made, &st.uthreads_live);
@@ -467,13 +475,13 @@ static uint64_t online_ns(const struct upabi_vcoremap *m)
 int upcall_get_vcore_stats(unsigned vcore, struct upcall_vcore_stats *ret_stats)
 {
 	struct upcall_vcore_stats st = { .size = sizeof(st) };
-	const struct up_vcore_stats *s;
+	const struct upabi_vcore_stats *s;
 
 	if (!up_rt.started)
 		return -ENOTCONN;
 	if (!ret_stats || ret_stats->size != sizeof(st) || vcore >= up_rt.max_vcores)
 		return -EINVAL;
-	s = &up_rt.vcores[vcore].stats;
+	s = up_rt.vcores[vcore].stats;
 	st.cpu = upcall_vcore_cpu(vcore);
 	st.online = st.cpu >= 0;
 	st.online_ns = online_ns(&up_rt.port->vmap[vcore]);
@@ -495,6 +503,7 @@ void up_fork_child(void)
 	up_store_release(&up_rt.started, false);
 	up_host_forget();
 	up_slot_fork_child();
+	up_publish_fork_child();
 	memset(&up_rt, 0, sizeof(up_rt));
 	memset(&receiver, 0, sizeof(receiver));
 }

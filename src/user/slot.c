@@ -8,6 +8,7 @@
  * lock and no line that another core writes.  A section of ours is never moved to another activation,
  * and that is all that a cell asks for.  Beyond a few they lie in a pool that all share.
  */
+#include "user/publish.h"
 #include "user/uthread.h"
 
 #include <errno.h>
@@ -48,7 +49,7 @@ static unsigned class_of(size_t sz)
 
 int up_slot_init(uint32_t max_acts)
 {
-	size_t sz = (max_acts + 1) * sizeof(*up_rt.cells);
+	size_t sz = (max_acts + 1) * (sizeof(*up_rt.cells) + sizeof(*up_rt.counts));
 
 	up_rt.cells = mmap(NULL, sz, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -57,6 +58,9 @@ int up_slot_init(uint32_t max_acts)
 		return -ENOMEM;
 	}
 	up_rt.nr_cells = max_acts + 1;
+	up_rt.counts = up_publish_counts(max_acts);
+	if (!up_rt.counts)
+		up_rt.counts = (struct upabi_run_count *)(up_rt.cells + up_rt.nr_cells);
 	up_rt.slot_class = class_of(UP_MAX(up_rt.stack_sz, upcall_min_stack()));
 	up_rt.slot_sz = (size_t)1 << (up_rt.slot_class + CLASS_MIN);
 	return 0;
@@ -246,10 +250,10 @@ void up_slot_count(uint64_t *ret_made, uint64_t *ret_live)
 	/* All that were freed first, then all that were made, who is among them included: what lives is
 	 * never fewer than it says.  acquire: pairs with the release in up_cell_freed() */
 	for (i = 0; i <= nr; i++)
-		freed += up_load_acquire(&cell_at(i, nr)->freed);
+		freed += up_load_acquire(&up_cell_count(cell_at(i, nr))->freed);
 	nr = nr_cells_used();
 	for (i = 0; i <= nr; i++)
-		made += up_load_relaxed(&cell_at(i, nr)->made);
+		made += up_load_relaxed(&up_cell_count(cell_at(i, nr))->made);
 	*ret_made = made;
 	*ret_live = made - freed;
 }
@@ -287,7 +291,8 @@ void up_slot_fini(void)
 			       u->stack.sz, u->stack.nr_row);
 	}
 	if (up_rt.cells)
-		munmap(up_rt.cells, up_rt.nr_cells * sizeof(*up_rt.cells));
+		munmap(up_rt.cells,
+		       up_rt.nr_cells * (sizeof(*up_rt.cells) + sizeof(*up_rt.counts)));
 	up_rt.cells = NULL;
 	memset(&pool, 0, sizeof(pool));
 }

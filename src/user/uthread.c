@@ -273,7 +273,7 @@ static void free_uthread(struct up_cell *c, struct up_uthread *u)
 	up_store_relaxed(&u->joiner, FREED);
 	u->live = false;
 	/* release: pairs with up_slot_count(): that it was made is seen by who sees this */
-	up_store_release(&c->freed, c->freed + 1);
+	up_store_release(&up_cell_count(c)->freed, up_cell_count(c)->freed + 1);
 	up_slot_put(c, u);
 }
 
@@ -419,7 +419,7 @@ static struct up_uthread *get_slot(const struct up_uthread *self, size_t stack_s
 	u->fs = fs;
 	u->live = true;
 	u->id = up_slot_new_id(c);
-	up_store_relaxed(&c->made, c->made + 1);
+	up_store_relaxed(&up_cell_count(c)->made, up_cell_count(c)->made + 1);
 	up_cell_drop(c);
 	return u;
 }
@@ -626,7 +626,7 @@ int up_uthread_adopt_main(struct up_uthread **ret_u)
 	strncpy(u->name, "main", UP_NAME_SZ - 1);
 	up_list_push_back(&up_rt.all, &u->all);
 	u->live = true;
-	up_rt.cells[up_rt.nr_cells - 1].made = 1;
+	up_cell_count(&up_rt.cells[up_rt.nr_cells - 1])->made = 1;
 	up_rt.cells[up_rt.nr_cells - 1].counted = 1;
 	*ret_u = u;
 	return 0;

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <ucontext.h>
 
+#include "abi/run.h"
 #include "arch/arch.h"
 #include "base/list.h"
 #include "host/act.h"
@@ -102,17 +103,19 @@ struct up_cell {
 	struct up_uthread *slots;
 	uint32_t nr_slots;
 	uint64_t next_id, end_id; /* numbers for uthreads */
-	uint64_t made, freed;	  /* uthreads, counted where it happened; others sum up */
 	int64_t counted;	  /* uthreads that count among those that have signals open, as a sum */
 } __attribute__((aligned(64)));
 
-struct up_vcore_stats {
-	uint64_t switches;
-	uint64_t migrations;
-	uint64_t preempts;
-	uint64_t steals;
-	uint64_t events;
-	uint64_t idle_looks;
+/* Where a vcore's records go. */
+struct up_trace_ring {
+	struct upabi_run_vcore *line; /* NULL: this vcore is not traced */
+	struct upabi_trace_rec *recs;
+	uint64_t head;	    /* written so far */
+	uint64_t tail_seen; /* the reader is there at least */
+	uint64_t mask;
+	uint32_t last; /* type of the last record */
+	bool online;
+	uint64_t running; /* id of the uthread that the last RUN named */
 };
 
 struct up_vcore {
@@ -124,7 +127,9 @@ struct up_vcore {
 	bool came;	     /* has not come upon work since it came, or was idle */
 	void *stack_lo;
 	void *stack_top;
-	struct up_vcore_stats stats;
+	struct upabi_vcore_stats *stats; /* own_stats, or a line that outlives us (publish.c) */
+	struct upabi_vcore_stats own_stats;
+	struct up_trace_ring trace; /* trace.c; vcore context */
 } __attribute__((aligned(64)));
 
 struct up_handler {
@@ -154,6 +159,7 @@ struct up_runtime {
 	uint32_t nr_cells;
 	unsigned slot_class; /* of the stacks that cells keep: the default size */
 	size_t slot_sz;
+	struct upabi_run_count *counts; /* a cell's uthreads, counted where it happened; others sum up */
 	struct up_handler handler[UPABI_EV_NR];
 	struct up_port *port;
 };
@@ -272,6 +278,10 @@ void up_cell_drop(struct up_cell *c);
 static inline struct up_cell *up_cell_mine(void)
 {
 	return &up_rt.cells[up_act_self_vc()->num];
+}
+static inline struct upabi_run_count *up_cell_count(const struct up_cell *c)
+{
+	return &up_rt.counts[c - up_rt.cells];
 }
 /* With a cell: one that is free (sz 0: the default), or NULL; back again; a number that no other has. */
 struct up_uthread *up_slot_get(struct up_cell *c, size_t sz);

@@ -20,6 +20,8 @@
 #include "base/inject.h"
 #include "base/mutant.h"
 #include "user/libc.h"
+#include "user/publish.h"
+#include "user/trace.h"
 
 /* How long a vcore looks for work before it gives its core back: about a same-core wake-up. */
 #define IDLE_NS 5000
@@ -48,6 +50,7 @@ int up_vcore_init(uint32_t max_vcores)
 	up_rt.max_vcores = max_vcores;
 	for (v = 0; v < max_vcores && !r; v++) {
 		up_rt.vcores[v].id = v;
+		up_publish_vcore(&up_rt.vcores[v]);
 		r = up_stack_vcore(&up_rt.vcores[v].stack_lo, &up_rt.vcores[v].stack_top);
 	}
 	if (r)
@@ -146,6 +149,7 @@ static unsigned take_back(uint32_t v)
 	}
 	for (u = fifo; u; u = next) {
 		next = u->next;
+		up_trace(&up_rt.vcores[v], UPABI_TR_UNBLOCKED, u->blocked_class, u->id, 0);
 		make_ready(u, v, UPCALL_UNBLOCKED);
 		nr++;
 	}
@@ -159,6 +163,7 @@ void up_vcore_publish(struct up_act *a)
 
 	a->gs.uthread = NULL;
 	a->gs.call = 0;
+	u->blocked_class = up_load_relaxed(&a->stolen_class);
 	u->cs_depth = a->gs.cs_depth;
 	a->gs.cs_depth = 0;
 	a->gs.due = 0;
@@ -175,10 +180,11 @@ __attribute__((noreturn)) static void run(struct up_act *a, struct up_uthread *u
 
 	if (up_libc_has_signal(u))
 		up_libc_push_handlers(u);
-	vc->stats.switches++;
+	vc->stats->switches++;
+	up_trace_run(vc, u);
 	if (u->last_act != a->num) {
 		if (u->kind == UP_CTX_FRAME)
-			vc->stats.migrations++;
+			vc->stats->migrations++;
 		u->last_act = a->num;
 	}
 	a->gs.uthread = u;
@@ -236,17 +242,21 @@ static void look_at_take(struct up_act *a, struct up_vcore *vc)
 	const struct upabi_vcoremap *m = &up_rt.port->vmap[vc->id];
 
 	if (up_load_acquire(&m->flags) & UPABI_VMF_TAKE) {
-		vc->stats.preempts++;
+		vc->stats->preempts++;
 		give_way(a, UPCALL_PREEMPTED);
+		up_trace(vc, UPABI_TR_OFFLINE, UPABI_TR_OFF_TAKEN, 0, 0);
 		up_arch_to_own(UP_OWN_TAKEN);
 	}
 	if (up_load_acquire(&m->preempt_pending) && !in_section(a)) {
-		vc->stats.preempts++;
+		vc->stats->preempts++;
 		give_way(a, UPCALL_PREEMPTED);
+		up_trace(vc, UPABI_TR_WARNED, 0, up_load_relaxed(&m->preempt_pending), 0);
+		up_trace(vc, UPABI_TR_OFFLINE, UPABI_TR_OFF_WARNED, 0, 0);
 		up_arch_to_own(UP_OWN_NICE);
 	}
 	if (vc->change_to && !in_section(a)) {
 		give_way(a, UPCALL_PREEMPTED);
+		up_trace(vc, UPABI_TR_OFFLINE, UPABI_TR_OFF_CHANGED, 0, 0);
 		up_arch_to_own(UP_OWN_CHANGE);
 	}
 }
@@ -283,8 +293,9 @@ static struct up_uthread *idle_look(struct up_vcore *vc)
 	struct up_uthread *u;
 
 	set_idle(vc, 1);
+	up_trace(vc, UPABI_TR_IDLE, 0, 0, 0);
 	do {
-		vc->stats.idle_looks++;
+		vc->stats->idle_looks++;
 		u = pick(vc);
 		if (u || pending(vc))
 			break;
@@ -451,12 +462,17 @@ __attribute__((noreturn)) static void loop(struct up_act *a)
 			u = idle_look(vc);
 		if (u) {
 			set_idle(vc, 0);
-			vc->stats.steals += u->queued_at != vc->id;
+			if (u->queued_at != vc->id) {
+				vc->stats->steals++;
+				up_trace(vc, UPABI_TR_STEAL, u->queued_at, u->id, 0);
+			}
 			wake_next(vc);
 			run(a, u);
 		}
-		if (!pending(vc))
+		if (!pending(vc)) {
+			up_trace(vc, UPABI_TR_OFFLINE, UPABI_TR_OFF_IDLE, 0, 0);
 			up_arch_to_own(UP_OWN_YIELD);
+		}
 	}
 }
 
@@ -465,6 +481,7 @@ void up_vcore_entry(void *arg)
 	struct up_act *a = arg;
 	struct up_vcore *vc = vcore_of(a);
 
+	up_trace_entry(vc, a);
 	vc->act = a;
 	vc->came = true;
 	up_act_stay(a);

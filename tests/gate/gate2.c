@@ -408,15 +408,12 @@ static void settle(struct outcome *o)
 
 static void count_led_home(struct outcome *o)
 {
-	const struct up_act *a;
 	uint32_t i, c;
 
 	for (c = 0; c < UP_CLASS_NR; c++) {
-		o->led_home[c] = up_load_relaxed(&up_host.gone.led_home[c]);
-		for (i = 0; i < up_load_acquire(&up_host.nr_acts); i++) {
-			a = up_act_get(i);
-			o->led_home[c] += a ? up_load_relaxed(&a->stats.led_home[c]) : 0;
-		}
+		o->led_home[c] = 0;
+		for (i = 0; i < up_load_acquire(&up_host.nr_acts); i++)
+			o->led_home[c] += up_load_relaxed(&up_host.act_stats[i].led_home[c]);
 	}
 }
 
