@@ -10,45 +10,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
+#include "base/units.h"
 #include "user/publish.h"
 
-int up_env_number(const char *text, const struct up_env_unit *units, uint64_t *ret_value)
-{
-	uint64_t n = 0;
-	const char *c;
-
-	for (c = text; *c >= '0' && *c <= '9'; c++)
-		if (__builtin_mul_overflow(n, 10, &n) ||
-		    __builtin_add_overflow(n, (uint64_t)(*c - '0'), &n))
-			return -EINVAL;
-	if (c == text)
-		return -EINVAL;
-	for (; units->name; units++)
-		if (!strcmp(c, units->name))
-			return __builtin_mul_overflow(n, units->factor, ret_value) ? -EINVAL : 0;
-	return -EINVAL;
-}
-
-static const struct up_env_unit count[] = { { "", 1 }, { NULL, 0 } };
-static const struct up_env_unit duration[] = { { "ns", 1 },
-					       { "us", UP_NSEC_PER_USEC },
-					       { "ms", UP_NSEC_PER_MSEC },
-					       { "s", UP_NSEC_PER_SEC },
-					       { NULL, 0 } };
-static const struct up_env_unit size[] = {
-	{ "", 1 }, { "K", 1u << 10 }, { "M", 1u << 20 }, { "G", 1u << 30 }, { NULL, 0 }
-};
-
 /* Not set, or set to nothing: *ret_value stays.  0 would mean the default: that is not said by number. */
-static int get(const char *name, const struct up_env_unit *units, uint64_t max, uint64_t *ret_value)
+static int get(const char *name, const struct up_unit *units, uint64_t max, uint64_t *ret_value)
 {
 	const char *text = secure_getenv(name);
 	uint64_t value;
 
 	if (!text || !*text)
 		return 0;
-	if (up_env_number(text, units, &value) || !value || value > max)
+	if (up_units_parse(text, units, &value) || !value || value > max)
 		return -EINVAL;
 	*ret_value = value;
 	return 0;
@@ -72,7 +45,8 @@ static int get_slice(struct upcall_opts *o)
 	if (o->no_slice || o->slice_ns)
 		return 0;
 	r = get_flag("UPCALL_NO_SLICE", &o->no_slice);
-	return r || o->no_slice ? r : get("UPCALL_SLICE", duration, UINT64_MAX, &o->slice_ns);
+	return r || o->no_slice ? r
+				: get("UPCALL_SLICE", up_units_duration, UINT64_MAX, &o->slice_ns);
 }
 
 int up_env_opts(const struct upcall_opts *given, struct upcall_opts *ret_opts)
@@ -87,13 +61,13 @@ int up_env_opts(const struct upcall_opts *given, struct upcall_opts *ret_opts)
 	acts = o.max_acts;
 	stack = o.stack_sz;
 	if (!vcores)
-		r = get("UPCALL_VCORES", count, UINT_MAX, &vcores);
+		r = get("UPCALL_VCORES", up_units_count, UINT_MAX, &vcores);
 	if (!r && !acts)
-		r = get("UPCALL_MAX_ACTS", count, UINT_MAX, &acts);
+		r = get("UPCALL_MAX_ACTS", up_units_count, UINT_MAX, &acts);
 	if (!r && !stack)
-		r = get("UPCALL_STACK", size, SIZE_MAX, &stack);
+		r = get("UPCALL_STACK", up_units_size, SIZE_MAX, &stack);
 	if (!r && !o.grace_ns)
-		r = get("UPCALL_GRACE", duration, UINT64_MAX, &o.grace_ns);
+		r = get("UPCALL_GRACE", up_units_duration, UINT64_MAX, &o.grace_ns);
 	if (!r)
 		r = get_slice(&o);
 	if (!r && !o.shared_tls)

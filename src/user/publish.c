@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/mutant.h"
 #include "base/syscall.h"
+#include "base/units.h"
 #include "user/trace.h"
 
 struct upabi_run *up_publish_page;
@@ -86,12 +87,11 @@ static void free_affinity(void)
 
 static void find_page(void)
 {
-	static const struct up_env_unit none[] = { { "", 1 }, { NULL, 0 } };
 	const char *text = secure_getenv(UPABI_RUN_ENV);
 	struct upabi_run *p = NULL;
 	uint64_t fd;
 
-	if (!text || up_env_number(text, none, &fd) || fd > INT32_MAX)
+	if (!text || up_units_parse(text, up_units_count, &fd) || fd > INT32_MAX)
 		return;
 	p = map_page((int)fd);
 	if (!p)

@@ -15,13 +15,6 @@
  * at 0.  -EINVAL: it says something that makes no sense. */
 int up_env_opts(const struct upcall_opts *given, struct upcall_opts *ret_opts);
 
-/* The number in front of a unit out of `units`, which ends with a NULL name: -EINVAL there is none. */
-struct up_env_unit {
-	const char *name;
-	uint64_t factor;
-};
-int up_env_number(const char *text, const struct up_env_unit *units, uint64_t *ret_value);
-
 /* Looks for the page, once in a process's life, and makes it this one's; without one all that follows
  * does nothing.  Before anything of the runtime's is made. */
 void up_publish_claim(void);

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The page that is shared with the program: made, laid out, sealed against another size.  What the
+ * program writes there is hostile: offsets come from our own record, words are read once.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+#include "cli/run.h"
+
+/* Memory that nobody touches costs nothing; so many activations few programs ask for. */
+#define MIN_ACTS 65536u
+
+static uint32_t ring_len(const struct run_opts *o)
+{
+	uint32_t len = 1;
+
+	if (!o->trace)
+		return 0;
+	while (2 * (uint64_t)len * sizeof(struct upabi_trace_rec) <= o->trace_sz)
+		len *= 2;
+	return len;
+}
+
+static void lay_out(struct run_page *p, const cpu_set_t *cpus, size_t cpus_sz)
+{
+	struct upabi_run *h = p->at;
+
+	h->magic = UPABI_RUN_MAGIC;
+	h->version = UPABI_RUN_VERSION;
+	h->header_sz = sizeof(*h);
+	h->size = p->size;
+	h->max_vcores = p->max_vcores;
+	h->max_acts = p->max_acts;
+	h->ring_len = p->ring_len;
+	h->cpus_sz = (uint32_t)cpus_sz;
+	h->off_cpus = sizeof(*h);
+	h->off_vcores = (uint32_t)upabi_run_off_vcores(h->cpus_sz);
+	h->off_acts = (uint32_t)upabi_run_off_acts(h->cpus_sz, h->max_vcores);
+	h->off_rings = (uint32_t)upabi_run_off_rings(h->cpus_sz, h->max_vcores, h->max_acts);
+	memcpy((char *)h + h->off_cpus, cpus, cpus_sz);
+}
+
+int run_page_make(const struct run_opts *o, const cpu_set_t *cpus, size_t cpus_sz,
+		  struct run_page *ret_page)
+{
+	struct run_page p = { .fd = memfd_create("upcall-run", MFD_CLOEXEC | MFD_ALLOW_SEALING) };
+	int err;
+
+	if (p.fd < 0)
+		return -errno;
+	p.max_vcores = (uint32_t)UP_MAX(o->vcores,
+					(uint64_t)UP_MAX(sysconf(_SC_NPROCESSORS_CONF), 1L));
+	p.max_acts = UP_MAX((uint32_t)o->max_acts, MIN_ACTS);
+	p.cpus_sz = (uint32_t)cpus_sz;
+	p.ring_len = ring_len(o);
+	p.size = upabi_run_size((uint32_t)cpus_sz, p.max_vcores, p.max_acts, p.ring_len);
+	if (ftruncate(p.fd, (off_t)p.size))
+		goto fail;
+	p.at = mmap(NULL, p.size, PROT_READ | PROT_WRITE, MAP_SHARED, p.fd, 0);
+	if (p.at == MAP_FAILED)
+		goto fail;
+	lay_out(&p, cpus, cpus_sz);
+	if (fcntl(p.fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+		goto fail;
+	*ret_page = p;
+	return 0;
+fail:
+	err = errno;
+	close(p.fd);
+	return -err;
+}
+
+struct upabi_run_vcore *run_page_vcore(const struct run_page *p, uint32_t v)
+{
+	uint64_t off = upabi_run_off_vcores(p->cpus_sz);
+
+	return (struct upabi_run_vcore *)((char *)p->at + off) + v;
+}
+
+const struct upabi_act_stats *run_page_act(const struct run_page *p, uint32_t i)
+{
+	uint64_t off = upabi_run_off_acts(p->cpus_sz, p->max_vcores);
+
+	return (const struct upabi_act_stats *)((const char *)p->at + off) + i;
+}
+
+const struct upabi_trace_rec *run_page_ring(const struct run_page *p, uint32_t v)
+{
+	uint64_t off = upabi_run_off_rings(p->cpus_sz, p->max_vcores, p->max_acts);
+
+	return (const struct upabi_trace_rec *)((const char *)p->at + off) +
+	       (uint64_t)v * p->ring_len;
+}
