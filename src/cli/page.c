@@ -41,6 +41,7 @@ static void lay_out(struct run_page *p, const cpu_set_t *cpus, size_t cpus_sz)
 	h->off_cpus = sizeof(*h);
 	h->off_vcores = (uint32_t)upabi_run_off_vcores(h->cpus_sz);
 	h->off_acts = (uint32_t)upabi_run_off_acts(h->cpus_sz, h->max_vcores);
+	h->off_counts = (uint32_t)upabi_run_off_counts(h->cpus_sz, h->max_vcores, h->max_acts);
 	h->off_rings = (uint32_t)upabi_run_off_rings(h->cpus_sz, h->max_vcores, h->max_acts);
 	memcpy((char *)h + h->off_cpus, cpus, cpus_sz);
 }
@@ -87,6 +88,13 @@ const struct upabi_act_stats *run_page_act(const struct run_page *p, uint32_t i)
 	uint64_t off = upabi_run_off_acts(p->cpus_sz, p->max_vcores);
 
 	return (const struct upabi_act_stats *)((const char *)p->at + off) + i;
+}
+
+const struct upabi_run_count *run_page_count(const struct run_page *p, uint32_t i)
+{
+	uint64_t off = upabi_run_off_counts(p->cpus_sz, p->max_vcores, p->max_acts);
+
+	return (const struct upabi_run_count *)((const char *)p->at + off) + i;
 }
 
 const struct upabi_trace_rec *run_page_ring(const struct run_page *p, uint32_t v)

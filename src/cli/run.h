@@ -49,6 +49,7 @@ int run_page_make(const struct run_opts *o, const cpu_set_t *cpus, size_t cpus_s
 		  struct run_page *ret_page);
 struct upabi_run_vcore *run_page_vcore(const struct run_page *p, uint32_t v);
 const struct upabi_act_stats *run_page_act(const struct run_page *p, uint32_t i);
+const struct upabi_run_count *run_page_count(const struct run_page *p, uint32_t i);
 const struct upabi_trace_rec *run_page_ring(const struct run_page *p, uint32_t v);
 
 /* cpus.c: the CPUs that the program is to begin with; NULL: no memory */

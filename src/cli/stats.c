@@ -32,7 +32,8 @@ struct stats {
 	struct upabi_act_stats acts;
 	struct upabi_vcore_stats sum;
 	uint64_t online_ns;
-	uint32_t nr_vcores; /* up to the last that has been online */
+	uint64_t made, live; /* uthreads */
+	uint32_t nr_vcores;  /* up to the last that has been online */
 	struct vcore *vcores;
 	uint64_t records, lost;
 };
@@ -72,20 +73,27 @@ static void add_act(struct upabi_act_stats *sum, const struct upabi_act_stats *l
 	sum->behind_max_ns = max;
 }
 
-/* A table of 65536 lines of which few are in use: nobody counts beyond the peak's numbers. */
+static void add_count(struct stats *st, const struct upabi_run_count *line)
+{
+	uint64_t made = up_load_relaxed(&line->made);
+
+	st->made += made;
+	st->live += made - up_load_relaxed(&line->freed);
+}
+
+/* Numbers are given out from the lowest, so that none is above the peak. */
 static void read_acts(const struct run_page *p, struct stats *st)
 {
-	uint32_t i, nr = UP_MIN(p->max_acts, UINT32_C(1) << 22);
-	static const struct upabi_act_stats zero;
-	uint32_t unused = 0;
+	uint32_t i, nr = UP_MIN(p->max_acts, st->head.acts_peak);
 
-	/* Numbers are given out from the lowest: a long stretch of lines that nobody wrote is the end. */
-	for (i = 0; i < nr && unused < 4096 && !st->head.acts_unseen; i++) {
-		const struct upabi_act_stats *line = run_page_act(p, i);
-
-		unused = memcmp(line, &zero, sizeof(zero)) ? 0 : unused + 1;
-		add_act(&st->acts, line);
+	if (st->head.acts_unseen)
+		return;
+	for (i = 0; i < nr; i++) {
+		add_act(&st->acts, run_page_act(p, i));
+		add_count(st, run_page_count(p, i));
 	}
+	/* The last is for threads that are no activations. */
+	add_count(st, run_page_count(p, UP_MIN(p->max_acts, st->head.nr_acts)));
 }
 
 static bool read_page(const struct run_page *p, const struct run_outcome *out, struct stats *st)
@@ -169,8 +177,8 @@ static void put_runtime(cJSON *o, const struct stats *st)
 	cJSON_AddBoolToObject(o, "own_tls", st->head.own_tls);
 	put(o, "vcores_wanted", st->head.target);
 	put(o, "online_ns", st->online_ns);
-	put(o, "uthreads", st->head.uthreads_made);
-	put(o, "uthreads_left", st->head.uthreads_live);
+	put(o, "uthreads", st->made);
+	put(o, "uthreads_left", st->live);
 	put(o, "switches", st->sum.switches);
 	put(o, "steals", st->sum.steals);
 	put(o, "preemptions", st->sum.preempts);
@@ -315,11 +323,12 @@ static void print_classes(FILE *to, const char *what, const upabi_u64 *n)
 
 static void print_rest(FILE *to, const struct stats *st)
 {
-	fprintf(to, "  uthreads         %" PRIu64 " made, %" PRIu64 " left; scheduler %s\n",
-		(uint64_t)st->head.uthreads_made, (uint64_t)st->head.uthreads_live, st->head.sched);
 	if (st->head.acts_unseen) {
-		fprintf(to, "  activations      more were asked for than are counted here\n");
+		fprintf(to,
+			"  uthreads         not counted: more activations than --max-acts says\n");
 	} else {
+		fprintf(to, "  uthreads         %" PRIu64 " made, %" PRIu64 " left\n", st->made,
+			st->live);
 		fprintf(to,
 			"  notifications    %" PRIu64 " led into vcore context, %" PRIu64
 			" put off, %" PRIu64 " with nothing to do\n",
@@ -329,6 +338,7 @@ static void print_rest(FILE *to, const struct stats *st)
 		print_classes(to, "unblocked", st->acts.unblocked);
 	}
 	fprintf(to, "  activations      %u at peak\n", st->head.acts_peak);
+	fprintf(to, "  scheduler        %s\n", st->head.sched);
 	fprintf(to, "  events           %" PRIu64 " posted, %" PRIu64 " lost\n",
 		(uint64_t)st->sum.posted, (uint64_t)st->sum.overflow);
 	if (st->head.owner != (uint32_t)st->out->pid)
