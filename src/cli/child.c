@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/mutant.h"
 #include "cli/cli.h"
 #include "cli/run.h"
 
@@ -120,7 +121,8 @@ static void look_at_child(struct relay *r)
 	       r->pid) {
 		if (WIFSTOPPED(status)) {
 			r->stopped = true;
-			stop_too(WSTOPSIG(status));
+			if (!UP_MUT(run_stop_unfollowed))
+				stop_too(WSTOPSIG(status));
 		} else if (WIFCONTINUED(status)) {
 			r->stopped = false;
 		} else {
@@ -134,7 +136,7 @@ static void look_at_child(struct relay *r)
 /* By the terminal's driver or Linux itself: sent to the program as well. */
 static bool from_kernel(const siginfo_t *si)
 {
-	return si->si_code > 0;
+	return si->si_code > 0 && !UP_MUT(run_terminal_twice);
 }
 
 static void hand_on(struct relay *r, const siginfo_t *si)

@@ -136,8 +136,10 @@ static FILE *open_output(const struct run_opts *o)
 	return to;
 }
 
-static int not_run(const struct run_outcome *out, const char *program)
+static int not_run(const struct run_outcome *out, const char *program, struct run_trace *t)
 {
+	if (t)
+		run_trace_close(t, out); /* a trace of nothing */
 	cli_say("cannot run %s: %s", program, strerror(out->exec_errno));
 	return out->exec_errno == ENOENT ? CLI_NOT_FOUND : CLI_CANNOT_EXEC;
 }
@@ -197,7 +199,7 @@ static int run(const struct run_opts *o)
 		cli_say("cannot make a process: %s", strerror(-r));
 		return CLI_FAILED;
 	}
-	r = out.exec_errno ? not_run(&out, o->argv[0]) : report(to, o, &page, &out, trace);
+	r = out.exec_errno ? not_run(&out, o->argv[0], trace) : report(to, o, &page, &out, trace);
 	run_trace_free(trace);
 	free(allowed);
 	free(cpus);

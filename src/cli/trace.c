@@ -15,6 +15,7 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/clock.h"
+#include "base/mutant.h"
 #include "cli/run.h"
 
 struct track {
@@ -365,7 +366,8 @@ bool run_trace_close(struct run_trace *t, const struct run_outcome *o)
 		if (k->lost)
 			instant(t, v, "lost", "\"name\":\"%llu records lost\"",
 				(unsigned long long)k->lost);
-		go_offline(t, v);
+		if (!UP_MUT(trace_left_open))
+			go_offline(t, v);
 		if (k->head_read || k->lost)
 			put_metadata(t, v);
 	}

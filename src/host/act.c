@@ -183,7 +183,7 @@ static void note_offline(uint32_t v)
 	struct upabi_run_vcore *t;
 	uint64_t since;
 
-	if (v >= up_host.nr_times || !up_host.times[v].since_ns)
+	if (v >= up_host.nr_times || !up_host.times[v].since_ns || UP_MUT(offline_unpublished))
 		return;
 	t = &up_host.times[v];
 	since = t->since_ns;

@@ -202,7 +202,7 @@ static const struct {
 	  "__popcountdi2 __pthread_register_cancel __pthread_unregister_cancel __res_nclose "
 	  "__res_state __rseq_offset __rseq_size __sched_cpucount __sigsetjmp _r_debug environ "
 	  "_GLOBAL_OFFSET_TABLE_ __start_up_inject __stop_up_inject "
-	  "dlerror getauxval getenv memchr memcmp memcpy memset sigaddset sigdelset "
+	  "dlerror getauxval getenv memchr secure_getenv unsetenv memcmp memcpy memset sigaddset sigdelset "
 	  "sigemptyset sigfillset snprintf strcmp strcpy strlen strncmp strncpy strrchr" },
 	{ "attributes are words in memory of the caller's",
 	  "posix_spawnattr_destroy posix_spawnattr_getflags posix_spawnattr_init "
