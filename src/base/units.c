@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Numbers with units: digits, then one of the names of a table. */
 #include "base/units.h"
 
 #include <errno.h>

@@ -2,7 +2,6 @@
 /*
  * Instructions and calls of the processor's and of Linux', tried and timed one by one.
  */
-#include <asm/prctl.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
@@ -15,14 +14,14 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/rseq.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "base/bits.h"
+#include "arch/arch.h"
+#include "base/atomic.h"
 #include "base/clock.h"
 #include "base/futex.h"
 #include "cli/probe.h"
@@ -34,7 +33,6 @@
 #ifndef UFFD_USER_MODE_ONLY
 #define UFFD_USER_MODE_ONLY 1
 #endif
-#define HWCAP2_FSGSBASE_BIT 2
 
 static void refused(struct probe_result *r)
 {
@@ -43,33 +41,25 @@ static void refused(struct probe_result *r)
 
 /* ---- FS and GS bases ---- */
 
-static void switch_base_insn(void *arg)
+static void switch_base(void *arg)
 {
-#ifdef __x86_64__
-	uint64_t v;
-
-	__asm__ __volatile__("rdfsbase %0\n\twrfsbase %0" : "=r"(v)::"memory");
-#endif
-}
-
-static void switch_base_call(void *arg)
-{
-#ifdef __x86_64__
-	uint64_t v;
-
-	syscall(SYS_arch_prctl, ARCH_GET_FS, &v);
-	syscall(SYS_arch_prctl, ARCH_SET_FS, v);
-#endif
+	up_arch_set_fs(up_arch_get_fs());
 }
 
 static void look_fsgsbase(struct probe_result *r)
 {
-	r->state = getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT ? PROBE_YES : PROBE_NO;
+	bool here;
+
+	up_arch_init(NULL, NULL, NULL);
+	here = up_arch_fsgsbase;
+	r->state = here ? PROBE_YES : PROBE_NO;
 	r->cost_of = "read and set a base";
-	r->cost_ns = r->state == PROBE_YES ? probe_time(switch_base_insn, NULL, 10000)
-					   : probe_time(switch_base_call, NULL, 1000);
-	probe_detail(r, "by system call it would take %.0f ns",
-		     probe_time(switch_base_call, NULL, 1000));
+	r->cost_ns = probe_time(switch_base, NULL, here ? 10000 : 1000);
+	up_arch_fsgsbase = false;
+	if (here)
+		probe_detail(r, "by system call it would take %.0f ns",
+			     probe_time(switch_base, NULL, 1000));
+	up_arch_fsgsbase = here;
 }
 
 static void look_rseq(struct probe_result *r)
@@ -93,11 +83,12 @@ static void *sleeper(void *arg)
 {
 	uint32_t i;
 
+	/* acquire, release: each writes what the other is to read before it hands the turn on */
 	for (i = 0; i < WAKES; i++) {
-		while (__atomic_load_n(&bell.turn, __ATOMIC_ACQUIRE) <= 2 * i)
+		while (up_load_acquire(&bell.turn) <= 2 * i)
 			up_futex_wait_private(&bell.turn, 2 * i, UP_FUTEX_FOREVER);
 		bell.took[i] = up_now_ns() - bell.woken_ns;
-		__atomic_store_n(&bell.turn, 2 * i + 2, __ATOMIC_RELEASE);
+		up_store_release(&bell.turn, 2 * i + 2);
 		up_futex_wake_private(&bell.turn, 1);
 	}
 	return NULL;
@@ -137,9 +128,9 @@ static void look_futex(struct probe_result *r)
 	}
 	for (i = 0; i < WAKES; i++) {
 		bell.woken_ns = up_now_ns();
-		__atomic_store_n(&bell.turn, 2 * i + 1, __ATOMIC_RELEASE);
+		up_store_release(&bell.turn, 2 * i + 1);
 		up_futex_wake_private(&bell.turn, 1);
-		while (__atomic_load_n(&bell.turn, __ATOMIC_ACQUIRE) == 2 * i + 1)
+		while (up_load_acquire(&bell.turn) == 2 * i + 1)
 			up_futex_wait_private(&bell.turn, 2 * i + 1, UP_FUTEX_FOREVER);
 	}
 	pthread_join(t, NULL);

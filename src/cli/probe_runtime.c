@@ -13,7 +13,7 @@
 #include <unistd.h>
 #include <upcall/upcall.h>
 
-#include "base/bits.h"
+#include "base/atomic.h"
 #include "base/clock.h"
 #include "cli/probe.h"
 
@@ -38,12 +38,12 @@ static bool asked;
 
 static struct {
 	uint64_t first_ns; /* when the other ran first since this was 0 */
-	bool end;
+	bool end;	   /* relaxed: a flag alone */
 } other;
 
 static void *run_other(void *arg)
 {
-	while (!__atomic_load_n(&other.end, __ATOMIC_RELAXED)) {
+	while (!up_load_relaxed(&other.end)) {
 		if (!other.first_ns)
 			other.first_ns = up_now_ns();
 		upcall_yield();
@@ -125,7 +125,7 @@ static void measure(struct answer *a)
 	a->yield_ns = best_of(yield_once, YIELDS) / 2; /* a turn of the other's for each of ours */
 	a->announced_ns = hand_over(true);
 	a->unannounced_ns = hand_over(false);
-	__atomic_store_n(&other.end, true, __ATOMIC_RELAXED);
+	up_store_relaxed(&other.end, true);
 	upcall_uthread_join(u, NULL);
 	a->create_ns = best_of(create_once, YIELDS / 10);
 }

@@ -21,11 +21,6 @@
 #else
 #define COMPILER "gcc " __VERSION__
 #endif
-#if defined(__x86_64__)
-#define CPU "x86-64"
-#else
-#define CPU "?"
-#endif
 #ifdef __OPTIMIZE__
 #define OPTIMISED true
 #else
@@ -37,7 +32,7 @@ static void print_text(void)
 	printf("upcall %s\n", VERSION);
 	printf("  boundary    %u (page of `upcall run`: %u)\n", UPABI_VERSION, UPABI_RUN_VERSION);
 	printf("  built with  %s, glibc %d.%d, for %s%s\n", COMPILER, __GLIBC__, __GLIBC_MINOR__,
-	       CPU, OPTIMISED ? "" : ", not optimised");
+	       UP_CLI_CPU, OPTIMISED ? "" : ", not optimised");
 	printf("  runs with   glibc %s\n", gnu_get_libc_version());
 }
 
@@ -54,7 +49,7 @@ static int print_json(void)
 	built = cJSON_AddObjectToObject(o, "built_with");
 	cJSON_AddStringToObject(built, "compiler", COMPILER);
 	cJSON_AddStringToObject(built, "glibc", built_libc);
-	cJSON_AddStringToObject(built, "cpu", CPU);
+	cJSON_AddStringToObject(built, "cpu", UP_CLI_CPU);
 	cJSON_AddBoolToObject(built, "optimised", OPTIMISED);
 	cJSON_AddStringToObject(o, "glibc", gnu_get_libc_version());
 	text = cJSON_Print(o);

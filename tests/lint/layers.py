@@ -17,7 +17,7 @@ MAY_INCLUDE = {
     "sched": ["base", "public"],
     "ctlfs": ["base"],
     "daemon": ["abi", "base", "arch", "kern", "host", "ctlfs"],
-    "cli": ["abi", "base", "public"],
+    "cli": ["abi", "base", "arch", "public"],
 }
 # Trees outside src that live on the public headers.
 PUBLIC_ONLY = ["examples", "compat", "include/upcall"]
