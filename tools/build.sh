@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/.."
 build=${BUILD:-build}
 listed=$build/.folders
-there=$(find src tests bench examples docs \
+there=$(find src tests bench examples docs packaging \
     \( -name meson.build -o -name libupcall.map -o -path 'bench/*.c' -o -path 'examples/*.c' \) |
     sort)
 if [ ! -f "$build/build.ninja" ]; then

@@ -15,7 +15,8 @@ extern "C" {
 #endif
 #pragma GCC visibility push(default)
 
-/* Zero means "the default" in every field but `size`, which is sizeof(struct upcall_opts). */
+/* Zero means "the default" in every field but `size`, which is sizeof(struct upcall_opts); before the
+ * default comes what the environment says (upcall-run(1)). */
 struct upcall_opts {
 	size_t size;
 	unsigned vcores;   /* cores wanted; default: what Linux lets this process use */
@@ -33,7 +34,7 @@ struct upcall_opts {
  * Makes the process many-core: the caller becomes uthread 0 and goes on as one, on its own stack.
  * To be called on the process's first thread.  opts may be NULL; it is not looked at afterwards, but
  * what opts->sched does must stay loaded.  Context: any; may block.  Errors: -EINVAL bad options,
- * -EALREADY, -EPERM not the first thread, -EAGAIN not even one kernel thread could be made, -ENOMEM,
+ * here or in the environment, -EALREADY, -EPERM not the first thread, -EAGAIN not even one kernel thread could be made, -ENOMEM,
  * -EMFILE or -ENFILE no descriptor left, -ENOSYS where the kernel lacks something that cannot be done
  * without.  It leaves nothing behind then.
  */

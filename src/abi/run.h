@@ -4,7 +4,7 @@
  * that outlives the program, so that they are whole whatever it dies of.
  *
  * The command makes it (a sealed memfd, its number in the environment under UPABI_RUN_ENV), writes the
- * first line and the CPU set, and then the `tail` of each ring alone.  The first process that starts
+ * first line and the CPU sets, and then the `tail` of each ring alone.  The first process that starts
  * the runtime claims it; everything else is that process's to write.  Each line has one writer at a
  * time, named beside it.  Either side treats what the other has written as hostile.
  */
@@ -29,8 +29,8 @@ struct upabi_run {
 	upabi_u32 max_vcores; /* lines there are; vcores above are not seen */
 	upabi_u32 max_acts;   /* the same for activations */
 	upabi_u32 ring_len;   /* records a vcore, a power of two; 0: no trace */
-	upabi_u32 cpus_sz;    /* bytes of the CPU set to go back to, 0: keep what there is */
-	upabi_u32 off_cpus;
+	upabi_u32 cpus_sz;    /* bytes of a CPU set; 0: the program was not confined */
+	upabi_u32 off_cpus;   /* the set to go back to, then the one that it was confined to */
 	upabi_u32 off_vcores;
 	upabi_u32 off_acts;
 	upabi_u32 off_rings;
@@ -166,7 +166,7 @@ static inline upabi_u64 upabi_run_align(upabi_u64 n)
 
 static inline upabi_u64 upabi_run_off_vcores(upabi_u32 cpus_sz)
 {
-	return upabi_run_align(sizeof(struct upabi_run) + cpus_sz);
+	return upabi_run_align(sizeof(struct upabi_run) + 2 * (upabi_u64)cpus_sz);
 }
 
 static inline upabi_u64 upabi_run_off_acts(upabi_u32 cpus_sz, upabi_u32 max_vcores)

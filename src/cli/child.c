@@ -78,7 +78,7 @@ static void become(const struct run_child *c, const sigset_t *mask, const struct
 {
 	int err;
 
-	if (c->cpus && sched_setaffinity(0, c->cpus_sz, c->cpus))
+	if (c->cpus->confined && sched_setaffinity(0, c->cpus->sz, c->cpus->confined))
 		goto fail;
 	put_options(c->opts);
 	put_page(c->page);

@@ -19,7 +19,6 @@
 #define LEAST_SLICE   (10 * UP_NSEC_PER_USEC)
 #define LONGEST	      (1000 * UP_NSEC_PER_SEC)
 #define LARGEST_STACK (UINT64_C(1) << 40)
-#define DEFAULT_TRACE (UINT64_C(4) << 20)
 #define LEAST_TRACE   (UINT64_C(4) << 10)
 #define LARGEST_TRACE (UINT64_C(1) << 32)
 
@@ -51,7 +50,7 @@ static const struct cli_option options[] = {
 	{ "json", 0, NULL, "... as one JSON object; implies --stats", OPT_JSON },
 	{ "output", 'o', "FILE", "... into FILE instead; implies --stats", OPT_OUTPUT },
 	{ "trace", 't', "FILE", "write a trace that ui.perfetto.dev opens", OPT_TRACE },
-	{ "trace-buffer", 0, "SIZE", "memory for it, each vcore; 4M where not said",
+	{ "trace-buffer", 0, "SIZE", "memory for it, each vcore; 4M, less beyond 64 CPUs",
 	  OPT_TRACE_BUFFER },
 	{ "help", 'h', NULL, "this text", CLI_OPT_HELP },
 	{ NULL, 0, NULL, NULL, 0 },
@@ -163,18 +162,18 @@ static int run(const struct run_opts *o)
 	struct run_page page = { .fd = -1 };
 	struct run_outcome out = { 0 };
 	struct run_trace *trace = NULL;
-	size_t cpus_sz = 0;
-	cpu_set_t *allowed = run_cpus_allowed(&cpus_sz), *cpus = NULL;
+	struct run_cpus cpus = { 0 };
 	FILE *to = open_output(o);
 	int r;
 
-	if (!to || !allowed)
+	cpus.allowed = run_cpus_allowed(&cpus.sz);
+	if (!to || !cpus.allowed)
 		return CLI_FAILED;
 	if (o->vcores)
-		cpus = run_cpus_first(allowed, cpus_sz, o->vcores);
-	out.nr_cpus = (unsigned)CPU_COUNT_S(cpus_sz, cpus ? cpus : allowed);
+		cpus.confined = run_cpus_first(cpus.allowed, cpus.sz, o->vcores);
+	out.nr_cpus = (unsigned)CPU_COUNT_S(cpus.sz, cpus.confined ? cpus.confined : cpus.allowed);
 	if (o->stats || o->trace || o->vcores) {
-		r = run_page_make(o, allowed, cpus ? cpus_sz : 0, &page);
+		r = run_page_make(o, &cpus, &page);
 		if (r) {
 			cli_say("no memory to share with the program: %s", strerror(-r));
 			return CLI_FAILED;
@@ -188,8 +187,7 @@ static int run(const struct run_opts *o)
 		}
 	}
 	r = run_child(&(struct run_child){ .argv = o->argv,
-					   .cpus = cpus,
-					   .cpus_sz = cpus_sz,
+					   .cpus = &cpus,
 					   .page = &page,
 					   .opts = o,
 					   .each = trace ? run_trace_drain : NULL,
@@ -201,14 +199,14 @@ static int run(const struct run_opts *o)
 	}
 	r = out.exec_errno ? not_run(&out, o->argv[0], trace) : report(to, o, &page, &out, trace);
 	run_trace_free(trace);
-	free(allowed);
-	free(cpus);
+	free(cpus.allowed);
+	free(cpus.confined);
 	return r;
 }
 
 static int run_main(const struct cli_command *c, int argc, char **argv)
 {
-	struct run_opts o = { .trace_sz = DEFAULT_TRACE };
+	struct run_opts o = { 0 };
 	const char *arg;
 	int at = 1, id, r;
 

@@ -21,7 +21,7 @@ struct run_opts {
 	bool no_slice, shared_tls, stats, json;
 	const char *trace; /* file names; NULL: none */
 	const char *output;
-	uint64_t trace_sz; /* bytes a vcore */
+	uint64_t trace_sz; /* bytes a vcore; 0: by the size of the machine */
 	char **argv;	   /* the program's */
 };
 
@@ -44,9 +44,14 @@ struct run_outcome {
 
 struct run_trace;
 
+struct run_cpus {
+	cpu_set_t *allowed;
+	cpu_set_t *confined; /* where the program begins; NULL: on all of them */
+	size_t sz;
+};
+
 /* page.c */
-int run_page_make(const struct run_opts *o, const cpu_set_t *cpus, size_t cpus_sz,
-		  struct run_page *ret_page);
+int run_page_make(const struct run_opts *o, const struct run_cpus *cpus, struct run_page *ret_page);
 struct upabi_run_vcore *run_page_vcore(const struct run_page *p, uint32_t v);
 const struct upabi_act_stats *run_page_act(const struct run_page *p, uint32_t i);
 const struct upabi_run_count *run_page_count(const struct run_page *p, uint32_t i);
@@ -59,8 +64,7 @@ cpu_set_t *run_cpus_first(const cpu_set_t *allowed, size_t sz, uint64_t nr);
 /* child.c: runs it to its end; `each` is called now and then meanwhile if it is not NULL */
 struct run_child {
 	char **argv;
-	const cpu_set_t *cpus; /* to begin on, NULL: wherever we are */
-	size_t cpus_sz;
+	const struct run_cpus *cpus;
 	const struct run_page *page;
 	const struct run_opts *opts;
 	void (*each)(void *arg);

@@ -77,12 +77,22 @@ static bool claim(struct upabi_run *p)
 }
 
 /* The command has confined us to as many CPUs as vcores were asked for, not knowing whether we would
- * ever come here.  From now on cores are asked for by number. */
+ * ever come here.  From now on cores are asked for by number.  Whoever has chosen other CPUs since
+ * meant it. */
 static void free_affinity(void)
 {
-	if (layout.cpus_sz && !UP_MUT(publish_affinity_kept))
-		up_syscall3(SYS_sched_setaffinity, 0, layout.cpus_sz,
-			    (char *)up_publish_page + layout.off_cpus);
+	const char *back = (const char *)up_publish_page + layout.off_cpus;
+	size_t sz = layout.cpus_sz;
+	char *now;
+	long n;
+
+	if (!sz || UP_MUT(publish_affinity_kept))
+		return;
+	now = __builtin_alloca(sz);
+	memset(now, 0, sz);
+	n = up_syscall3(SYS_sched_getaffinity, 0, sz, now);
+	if (n > 0 && (!memcmp(now, back + sz, sz) || UP_MUT(publish_affinity_forced)))
+		up_syscall3(SYS_sched_setaffinity, 0, sz, back);
 }
 
 static void find_page(void)

@@ -88,6 +88,10 @@ def affinity_back():
     done = upcall("run", "--vcores", "1", "--", PROG, "options")
     same(done.returncode, 0, done.stderr)
     same(json.loads(done.stdout)["cpus"], cpus())
+    # One that has chosen its CPUs itself keeps them.
+    second = sorted(os.sched_getaffinity(0))[1]
+    done = upcall("run", "--vcores", "1", "--", "taskset", "-c", str(second), PROG, "options")
+    same(json.loads(done.stdout)["cpus"], 1, done.stderr)
 
 
 def slices():
