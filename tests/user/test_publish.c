@@ -405,6 +405,8 @@ static int case_trace(void)
 	announce(make_page(true, 1u << 14));
 	rt_start(1);
 	work_some(10);
+	/* On a busy CPU a short sleep is over before anybody looks. */
+	AWAIT(sum_acts().blocked[0], upcall_sleep_ns(MS));
 	switches = sum_switches();
 	CHECK_INT(upcall_stop(), 0);
 	CHECK_INT(line(0)->lost, 0);
