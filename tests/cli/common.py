@@ -3,10 +3,15 @@
 that raises fails, Skip says why it cannot be made here."""
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import traceback
+
+# Whoever started us in the background has them ignored, which the programs would inherit.
+for sig in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+    signal.signal(sig, signal.SIG_DFL)
 
 UPCALL, PROG = sys.argv[1], sys.argv[2]
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
