@@ -89,6 +89,8 @@ struct up_uthread {
 	void *exit_value;     /* of pthread_exit() */
 	stack_t altstack;
 
+	struct up_deque *deque; /* src/fork: its own, or NULL */
+
 	/* The slot's; what stands above is cleared for each uthread that it serves (slot.c). */
 	struct up_stack stack;
 	struct up_list all; /* up_rt.all_lock */
@@ -132,6 +134,22 @@ struct up_handler {
 	void *arg;
 };
 
+/* What src/fork plugs in when a program first forks: work that is no uthread yet. */
+struct up_fork_ops {
+	/* Vcore context: this vcore, counted as idle, is about to look; who makes work is to know. */
+	void (*hungry)(void);
+	/* Vcore context: one of its own that is to run since the scheduler has nothing, or NULL. */
+	struct up_uthread *(*pick)(uint32_t v);
+	bool (*more)(void);		     /* would pick() find something?  A guess. */
+	void (*exit)(struct up_uthread *u);  /* u, the caller, is about to end */
+	/* Uthreads of its own, which the program does not know of: their number, as many as there are
+	 * or one more, in the lower half; the upper changes with each. */
+	uint64_t (*own)(void);
+	int (*stop)(void);		     /* uthread 0, nobody else lives: ends its own */
+	void (*fini)(void);		     /* nothing runs any more */
+	void (*forget)(void);		     /* in the child of fork() */
+};
+
 struct up_runtime {
 	bool started;
 	bool own_tls;
@@ -156,6 +174,7 @@ struct up_runtime {
 	size_t slot_sz;
 	struct up_handler handler[UPABI_EV_NR];
 	struct up_port *port;
+	const struct up_fork_ops *fork; /* NULL until a program forks */
 };
 
 extern struct up_runtime up_rt;
@@ -224,6 +243,8 @@ void up_ready(struct up_uthread *u, enum upcall_why why);
 /* The same without the last. */
 void up_ready_here(struct up_uthread *u, enum upcall_why why);
 void up_push_back(struct up_uthread *u); /* any context */
+/* Work has come that is no uthread: brings in a vcore that is idle or missing.  As up_ready(). */
+void up_wake_vcore(void);
 
 /* again.c; vcore context, owner of u, which was turned out of a call */
 void up_again_push(struct up_uthread *u);
