@@ -21,20 +21,24 @@ static struct up_deque_array *new_array(uint64_t slots)
 bool up_deque_make_room(struct up_deque *d)
 {
 	struct up_deque_array *old = d->array, *a;
-	uint64_t i;
+	uint64_t i, top;
 
 	/* acquire: whatever thieves have read of the slots below, they have read */
-	d->top_seen = up_load_acquire(&d->top);
-	if (old && up_deque_has_room(d))
+	top = up_load_acquire(&d->top);
+	if (old && d->bottom - top <= d->mask) {
+		d->limit = top + d->mask + 1;
 		return true;
+	}
 	a = new_array(old ? 2 * (old->mask + 1) : FIRST_SLOTS);
 	if (!a)
 		return false;
 	a->older = old;
-	for (i = d->top_seen; old && i != d->bottom && !UP_MUT(fork_growth_forgets); i++)
+	for (i = top; old && i != d->bottom && !UP_MUT(fork_growth_forgets); i++)
 		up_store_relaxed(&a->slot[i & a->mask], up_load_relaxed(&old->slot[i & old->mask]));
 	/* release: pairs with up_deque_steal()'s acquire */
 	up_store_release(&d->array, a);
+	d->mask = a->mask;
+	d->limit = top + a->mask + 1;
 	return true;
 }
 

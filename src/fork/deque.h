@@ -37,7 +37,8 @@ struct up_deque {
 	uint64_t bottom;	      /* the next to be pushed; thieves read */
 	struct up_deque_array *array; /* thieves read */
 	struct up_task *last;	      /* spawned last and not synced, wherever it is */
-	uint64_t top_seen;	      /* top was here at least */
+	uint64_t limit;		      /* up to where bottom may grow: top was so far at least */
+	uint64_t mask;		      /* the array's */
 	size_t stack_sz;	      /* of the owner; thieves read */
 	unsigned foreign;	      /* others' tasks that the owner is within */
 	struct up_deque *next;	      /* up_forks.lock: free ones */
@@ -53,7 +54,7 @@ static inline bool up_deque_seems_full(const struct up_deque *d)
 
 static inline bool up_deque_has_room(const struct up_deque *d)
 {
-	return d->bottom - d->top_seen <= d->array->mask;
+	return d->bottom != d->limit;
 }
 
 /* Owner; there is room. */
@@ -63,7 +64,7 @@ static inline void up_deque_push(struct up_deque *d, struct up_task *t)
 
 	if (UP_MUT(fork_published_early))
 		up_store_release(&d->bottom, b + 1);
-	up_store_relaxed(&d->array->slot[b & d->array->mask], t);
+	up_store_relaxed(&d->array->slot[b & d->mask], t);
 	/* release: pairs with up_deque_steal()'s acquire: the task, its slot, and the array */
 	up_store_release(&d->bottom, b + 1);
 }

@@ -10,18 +10,17 @@
 
 UP_STATIC_ASSERT(sizeof(struct up_task) <= sizeof(struct upcall_fork), "a task fits");
 
-/* up_self(), in place: these calls are to cost nanoseconds. */
-static UP_ALWAYS_INLINE struct up_uthread *self_inline(void)
-{
-	struct up_uthread *u;
+/*
+ * The caller's deque, by one load: set where uthreads have a TLS of their own, which is there wherever
+ * they run; NULL on all other threads, and where it is to be found through the uthread.
+ */
+static __thread struct up_deque *own __attribute__((tls_model("initial-exec")));
 
-	if (UP_UNLIKELY(!up_rt.started || !up_arch_get_gs()) ||
-	    UP_UNLIKELY(up_run_state(up_gs_run()) == UP_RUN_VCORE))
-		return NULL;
-	u = up_gs_uthread();
-	if (UP_UNLIKELY(!u) || UP_UNLIKELY(u->fs && u->fs != up_tls_fs()))
-		return NULL;
-	return u;
+static struct up_deque *find_own(void)
+{
+	struct up_uthread *u = up_self();
+
+	return u ? u->deque : NULL;
 }
 
 /* ---- spawn ---- */
@@ -32,31 +31,6 @@ static int run_here(struct up_task *t, void (*fn)(void *), void *arg)
 	fn(arg);
 	t->state = UP_TASK_RAN;
 	return 0;
-}
-
-static int spawn_into(struct up_deque *d, struct up_task *t, void (*fn)(void *), void *arg);
-
-static UP_NOINLINE int spawn_slow(struct up_task *t, void (*fn)(void *), void *arg)
-{
-	struct up_uthread *u = self_inline();
-	struct up_deque *d;
-	bool first;
-
-	if (!t || !fn)
-		return -EINVAL;
-	if (!u)
-		return run_here(t, fn, arg);
-	d = u->deque;
-	if (d && d->last == t && !UP_MUT(fork_order_unchecked))
-		return -EINVAL;
-	first = !d;
-	if (first)
-		d = up_deque_attach(u);
-	if (!d || (!up_deque_has_room(d) && !up_deque_make_room(d)))
-		return run_here(t, fn, arg);
-	if (first)
-		up_workers_spare();
-	return spawn_into(d, t, fn, arg);
 }
 
 /* Somebody may be waiting for work. */
@@ -84,16 +58,38 @@ static UP_ALWAYS_INLINE int push(struct up_deque *d, struct up_task *t, void (*f
 	return up_hungry_seems() ? tell() : 0;
 }
 
-static int spawn_into(struct up_deque *d, struct up_task *t, void (*fn)(void *), void *arg)
+static struct up_deque *first_fork(struct up_uthread *u)
 {
+	struct up_deque *d = up_deque_attach(u);
+
+	if (d && up_rt.own_tls)
+		own = d;
+	if (d)
+		up_workers_spare();
+	return d;
+}
+
+static UP_NOINLINE int spawn_slow(struct up_task *t, void (*fn)(void *), void *arg)
+{
+	struct up_uthread *u = up_self();
+	struct up_deque *d;
+
+	if (!t || !fn)
+		return -EINVAL;
+	if (!u)
+		return run_here(t, fn, arg);
+	d = u->deque ? u->deque : first_fork(u);
+	if (d && d->last == t && !UP_MUT(fork_order_unchecked))
+		return -EINVAL;
+	if (!d || (!up_deque_has_room(d) && !up_deque_make_room(d)))
+		return run_here(t, fn, arg);
 	return push(d, t, fn, arg);
 }
 
 int upcall_spawn(struct upcall_fork *f, void (*fn)(void *arg), void *arg)
 {
 	struct up_task *t = (struct up_task *)f;
-	struct up_uthread *u = self_inline();
-	struct up_deque *d = u ? u->deque : NULL;
+	struct up_deque *d = own;
 
 	if (UP_UNLIKELY(!d || !t || !fn || d->last == t || !up_deque_has_room(d)))
 		return spawn_slow(t, fn, arg);
@@ -144,7 +140,7 @@ static UP_NOINLINE int sync_taken(struct up_deque *d, struct up_task *t)
 	return 0;
 }
 
-static UP_NOINLINE int sync_other(struct up_task *t)
+static int sync_ran(struct up_task *t)
 {
 	if (!t || t->state != UP_TASK_RAN)
 		return -EINVAL;
@@ -152,14 +148,8 @@ static UP_NOINLINE int sync_other(struct up_task *t)
 	return 0;
 }
 
-int upcall_sync(struct upcall_fork *f)
+static UP_ALWAYS_INLINE int sync_own(struct up_deque *d, struct up_task *t)
 {
-	struct up_task *t = (struct up_task *)f;
-	struct up_uthread *u = self_inline();
-	struct up_deque *d = u ? u->deque : NULL;
-
-	if (UP_UNLIKELY(!d || !t || (d->last != t && !UP_MUT(fork_order_unchecked))))
-		return sync_other(t);
 	if (UP_UNLIKELY(!up_deque_pop(d)))
 		return sync_taken(d, t);
 	d->last = t->prev;
@@ -167,10 +157,48 @@ int upcall_sync(struct upcall_fork *f)
 	return 0;
 }
 
+static UP_NOINLINE int sync_slow(struct up_task *t)
+{
+	struct up_deque *d = find_own();
+
+	if (!d || !t || (d->last != t && !UP_MUT(fork_order_unchecked)))
+		return sync_ran(t);
+	return sync_own(d, t);
+}
+
+int upcall_sync(struct upcall_fork *f)
+{
+	struct up_task *t = (struct up_task *)f;
+	struct up_deque *d = own;
+
+	if (UP_UNLIKELY(!d || !t || d->last != t))
+		return sync_slow(t);
+	return sync_own(d, t);
+}
+
 /* ---- what the runtime calls ---- */
+
+/* The word in the TLS would outlive what it points to: uthread 0's block is the first thread's. */
+static int stop(void)
+{
+	int r = up_workers_stop();
+
+	if (!r) {
+		own = NULL;
+		up_deque_detach(up_self());
+	}
+	return r;
+}
+
+static void ended(struct up_uthread *u)
+{
+	own = NULL;
+	up_deque_detach(u);
+}
 
 static void forget(void)
 {
+	own = NULL;
 	memset(&up_forks, 0, sizeof(up_forks));
 }
 
@@ -178,9 +206,9 @@ const struct up_fork_ops up_fork_ops = {
 	.hungry = up_hungry_say,
 	.pick = up_worker_pick,
 	.more = up_tasks_seem,
-	.exit = up_deque_detach,
+	.exit = ended,
 	.nr_own = up_workers_nr,
-	.stop = up_workers_stop,
+	.stop = stop,
 	.fini = up_forks_free,
 	.forget = forget,
 };
