@@ -98,7 +98,7 @@ int upcall_spawn(struct upcall_fork *f, void (*fn)(void *arg), void *arg)
 
 /* ---- sync ---- */
 
-/* Vcore context: unless it has ended meanwhile. */
+/* Off its stack: unless it has ended meanwhile. */
 static void wait(struct upcall_uthread *self, void *arg)
 {
 	struct up_uthread *u = (struct up_uthread *)self;
@@ -134,7 +134,7 @@ static UP_NOINLINE int sync_taken(struct up_deque *d, struct up_task *t)
 	/* acquire: pairs with up_task_end() and up_task_taken() */
 	while ((s = up_load_acquire(&t->state)) != UP_TASK_DONE)
 		if (!take_back(d, s))
-			up_sched_call(up_self(), wait, t);
+			up_leave(up_self(), wait, t);
 	d->last = t->prev;
 	t->state = UP_TASK_SYNCED;
 	return 0;

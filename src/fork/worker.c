@@ -189,7 +189,7 @@ static void *worker(void *arg)
 	up_forks.nr_starting--;
 	up_forks_unlock();
 	while (!w.quit && !is_to_leave(&w)) {
-		up_sched_call(w.u, parked, &w);
+		up_leave(w.u, parked, &w);
 		if (!w.quit)
 			work(&w);
 	}
@@ -256,7 +256,7 @@ int up_workers_stop(void)
 
 	if (self->deque && self->deque->last)
 		return -1;
-	up_sched_call(self, wait_for_all, NULL);
+	up_leave(self, wait_for_all, NULL);
 	/* They stay parked: there is nothing to take, and nobody left to spawn. */
 	for (w = up_forks.idle; w; w = next) {
 		struct up_uthread *u = w->u;
