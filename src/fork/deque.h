@@ -108,7 +108,7 @@ static inline struct up_task *up_deque_steal(struct up_deque *d)
 	struct up_task *task;
 
 	if (!UP_MUT(fork_steal_fence_dropped))
-		up_heavy_fence(); /* pairs with up_deque_pop()'s light one */
+		up_heavy_fence();	 /* pairs with up_deque_pop()'s light one */
 	b = up_load_acquire(&d->bottom); /* pairs with up_deque_push()'s release */
 	if ((int64_t)(b - t) <= 0)
 		return NULL;

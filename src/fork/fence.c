@@ -14,7 +14,8 @@ void up_fence_init(void)
 {
 	long r = UP_INJECT_FAIL(fork_membarrier)
 			 ? -1
-			 : up_syscall2(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0);
+			 : up_syscall2(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED,
+				       0);
 
 	up_store_seq_cst(&up_eager, r ? UP_EAGER_FENCED : 0); /* before anybody pushes */
 }

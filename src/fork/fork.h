@@ -32,10 +32,10 @@ struct up_forks {
 	struct up_lock lock UP_CACHE_ALIGNED; /* with preemption off, or vcore context: */
 	struct up_deque *free;
 	struct up_worker *idle;
-	struct up_uthread *leaver;    /* it ends, and is to be joined by the next, or at the stop */
-	uint32_t nr_workers;	      /* all that live, the leaver too */
-	uint32_t nr_starting;	      /* made and not parked yet */
-	struct up_uthread *stopper;   /* waits for all workers to be parked */
+	struct up_uthread *leaver;  /* it ends, and is to be joined by the next, or at the stop */
+	uint32_t nr_workers;	    /* all that live, the leaver too */
+	uint32_t nr_starting;	    /* made and not parked yet */
+	struct up_uthread *stopper; /* waits for all workers to be parked */
 };
 
 extern struct up_forks up_forks;
@@ -61,7 +61,7 @@ static inline struct up_deque *up_deque_nth(uint32_t i)
 extern const struct up_fork_ops up_fork_ops;
 
 /* worker.c */
-void up_workers_spare(void);		    /* uthread context: see to it that one could start */
+void up_workers_spare(void); /* uthread context: see to it that one could start */
 bool up_fork_run(struct up_deque *own, struct up_task *t); /* true: somebody was woken by its end */
 bool up_tasks_seem(void);
 struct up_uthread *up_worker_pick(uint32_t vcore);

@@ -154,8 +154,7 @@ static void parked(struct upcall_uthread *self, void *arg)
 static bool is_to_leave(const struct up_worker *w)
 {
 	return !w->deque || w->u->stack.sz < up_load_relaxed(&up_forks.stack_sz) ||
-	       up_load_relaxed(&up_forks.nr_idle) >=
-		       KEEP_IDLE + 2 * up_load_relaxed(&up_rt.target);
+	       up_load_relaxed(&up_forks.nr_idle) >= KEEP_IDLE + 2 * up_load_relaxed(&up_rt.target);
 }
 
 /* The one that left before is joined by this one, and this one by the next. */
