@@ -20,12 +20,12 @@ static struct up_deque_array *new_array(uint64_t slots)
 
 bool up_deque_make_room(struct up_deque *d)
 {
-	struct up_deque_array *old = d->array, *a;
-	uint64_t i, top;
+	struct up_deque_array *old = up_load_relaxed(&d->array), *a;
+	uint64_t b = up_load_relaxed(&d->bottom), i, top;
 
 	/* acquire: whatever thieves have read of the slots below, they have read */
 	top = up_load_acquire(&d->top);
-	if (old && d->bottom - top <= d->mask) {
+	if (old && b - top <= d->mask) {
 		d->limit = top + d->mask + 1;
 		return true;
 	}
@@ -33,7 +33,7 @@ bool up_deque_make_room(struct up_deque *d)
 	if (!a)
 		return false;
 	a->older = old;
-	for (i = top; old && i != d->bottom && !UP_MUT(fork_growth_forgets); i++)
+	for (i = top; old && i != b && !UP_MUT(fork_growth_forgets); i++)
 		up_store_relaxed(&a->slot[i & a->mask], up_load_relaxed(&old->slot[i & old->mask]));
 	/* release: pairs with up_deque_steal()'s acquire */
 	up_store_release(&d->array, a);

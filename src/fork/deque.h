@@ -54,17 +54,18 @@ static inline bool up_deque_seems_full(const struct up_deque *d)
 
 static inline bool up_deque_has_room(const struct up_deque *d)
 {
-	return d->bottom != d->limit;
+	return up_load_relaxed(&d->bottom) != d->limit;
 }
 
 /* Owner; there is room. */
 static inline void up_deque_push(struct up_deque *d, struct up_task *t)
 {
-	uint64_t b = d->bottom;
+	uint64_t b = up_load_relaxed(&d->bottom);
+	struct up_deque_array *a = up_load_relaxed(&d->array);
 
 	if (UP_MUT(fork_published_early))
 		up_store_release(&d->bottom, b + 1);
-	up_store_relaxed(&d->array->slot[b & d->mask], t);
+	up_store_relaxed(&a->slot[b & d->mask], t);
 	/* release: pairs with up_deque_steal()'s acquire: the task, its slot, and the array */
 	up_store_release(&d->bottom, b + 1);
 }
@@ -87,7 +88,7 @@ static inline bool up_deque_pop_last(struct up_deque *d, uint64_t b, uint64_t t)
  * pushed last, false when a thief has. */
 static inline bool up_deque_pop(struct up_deque *d)
 {
-	uint64_t b = d->bottom - 1, t;
+	uint64_t b = up_load_relaxed(&d->bottom) - 1, t;
 
 	up_store_relaxed(&d->bottom, b);
 	/* Our claim before our look; pairs with up_heavy_fence() in up_deque_steal(). */

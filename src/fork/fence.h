@@ -27,7 +27,6 @@ extern uint32_t up_eager; /* read by every push and pop, written rarely */
 void up_fence_init(void);
 #ifdef UP_ATOMIC_REPLACEMENT
 #define up_heavy_fence() explore_fence_all()
-void explore_fence_all(void);
 #else
 /* Any context; a system call. */
 void up_heavy_fence(void);
