@@ -280,11 +280,6 @@ static int deques_grow_in_number(void)
 	return 0;
 }
 
-static void count_one(void *arg)
-{
-	++*(unsigned *)arg;
-}
-
 #define DEPTH 100000
 
 /* As many open at once as it is deep: the deque grows to that. */
@@ -295,7 +290,7 @@ static void deep_open(uintptr_t depth)
 
 	if (!depth)
 		return;
-	CHECK_INT(upcall_spawn(&f, count_one, &one), 0);
+	CHECK_INT(upcall_spawn(&f, add_one, &one), 0);
 	deep_open(depth - 1);
 	CHECK_INT(upcall_sync(&f), 0);
 	CHECK_INT(one, 1);
@@ -471,9 +466,9 @@ static void order_is_checked(void)
 	struct upcall_fork a, b;
 	unsigned ones = 0;
 
-	CHECK_INT(upcall_spawn(&a, count_one, &ones), 0);
+	CHECK_INT(upcall_spawn(&a, add_one, &ones), 0);
 	CHECK_INT(upcall_spawn(&a, never, NULL), -EINVAL); /* open */
-	CHECK_INT(upcall_spawn(&b, count_one, &ones), 0);
+	CHECK_INT(upcall_spawn(&b, add_one, &ones), 0);
 	CHECK_INT(upcall_sync(&a), -EINVAL); /* not the last */
 	CHECK_INT(upcall_sync(&b), 0);
 	CHECK_INT(upcall_sync(&b), -EINVAL); /* twice */
@@ -481,7 +476,7 @@ static void order_is_checked(void)
 	CHECK_INT(upcall_sync(&a), 0);
 	CHECK_INT(upcall_sync(&a), -EINVAL);
 	CHECK_INT(ones, 2);
-	CHECK_INT(upcall_spawn(&a, count_one, &ones), 0); /* again, after its sync */
+	CHECK_INT(upcall_spawn(&a, add_one, &ones), 0); /* again, after its sync */
 	CHECK_INT(upcall_sync(&a), 0);
 	CHECK_INT(ones, 3);
 }
@@ -490,7 +485,7 @@ static void forgets_to_sync(unsigned *ones)
 {
 	static struct upcall_fork f; /* alive, so that it can be told */
 
-	CHECK_INT(upcall_spawn(&f, count_one, ones), 0);
+	CHECK_INT(upcall_spawn(&f, add_one, ones), 0);
 }
 
 static int refuses(void)
@@ -507,7 +502,7 @@ static int refuses(void)
 	extremes();
 	fib_check(15);
 	/* A function that returned without its sync is found out by the next one outside of it. */
-	CHECK_INT(upcall_spawn(&f, count_one, &ones), 0);
+	CHECK_INT(upcall_spawn(&f, add_one, &ones), 0);
 	forgets_to_sync(&ones);
 	CHECK_INT(upcall_sync(&f), -EINVAL);
 	CHECK_INT(upcall_stop(), -EBUSY);
@@ -519,7 +514,7 @@ static int spawned_before_the_start(void)
 	struct upcall_fork f;
 	unsigned ones = 0;
 
-	CHECK_INT(upcall_spawn(&f, count_one, &ones), 0);
+	CHECK_INT(upcall_spawn(&f, add_one, &ones), 0);
 	CHECK_INT(ones, 1); /* nobody else could: it has run */
 	rt_start(2);
 	CHECK_INT(upcall_sync(&f), 0);

@@ -157,6 +157,11 @@ static inline void tree_check(uint64_t seed)
 	CHECK_INT(t.nodes, tree_plain(seed, 0));
 }
 
+static inline void add_one(void *arg)
+{
+	++*(unsigned *)arg;
+}
+
 /* Each index is to be seen once. */
 struct counted {
 	uint8_t *seen;

@@ -13,7 +13,7 @@
 #define EXPLORE_THREADS 3
 
 struct explore {
-	void (*reset)(void *arg); /* as it was, before each run */
+	void (*reset)(void *arg);		    /* as it was, before each run */
 	void (*thread[EXPLORE_THREADS])(void *arg); /* the last may be NULL */
 	const char *(*judge)(void *arg); /* at the end of a run: NULL, or what is wrong */
 	void *arg;

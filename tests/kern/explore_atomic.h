@@ -26,12 +26,12 @@ void explore_note(uint64_t read);
 		explore_store((ptr), &val_, sizeof(val_)); \
 	})
 /* A read-modify-write empties the buffer first, and is one step with it. */
-#define X_RMW(op, ptr, ...)                                                    \
-	({                                                                     \
-		explore_fence();                                               \
+#define X_RMW(op, ptr, ...)                                                       \
+	({                                                                        \
+		explore_fence();                                                  \
 		__typeof__(*(ptr)) old_ = op(ptr, __VA_ARGS__, __ATOMIC_SEQ_CST); \
-		explore_note((uint64_t)old_);                                  \
-		old_;                                                          \
+		explore_note((uint64_t)old_);                                     \
+		old_;                                                             \
 	})
 #define X_CAS(ptr, expected, desired)                                                         \
 	({                                                                                    \
