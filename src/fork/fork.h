@@ -32,9 +32,9 @@ struct up_forks {
 	struct up_lock lock UP_CACHE_ALIGNED; /* with preemption off, or vcore context: */
 	struct up_deque *free;
 	struct up_worker *idle;
-	struct up_uthread *leaver;  /* it ends, and is to be joined by the next, or at the stop */
-	uint32_t nr_workers;	    /* all that live, the leaver too */
-	uint32_t nr_starting;	    /* made and not parked yet */
+	struct up_uthread *leaver; /* it ends, and is to be joined by the next, or at the stop */
+	uint64_t workers;     /* how many live, the leaver too; changes << 32; read by anyone */
+	uint32_t nr_starting; /* made and not parked yet */
 	struct up_uthread *stopper; /* waits for all workers to be parked */
 };
 
@@ -66,6 +66,6 @@ bool up_fork_run(struct up_deque *own, struct up_task *t); /* true: somebody was
 bool up_tasks_seem(void);
 struct up_uthread *up_worker_pick(uint32_t vcore);
 int up_workers_stop(void);
-uint32_t up_workers_nr(void);
+uint64_t up_workers_own(void);
 
 #endif

@@ -18,13 +18,22 @@ struct up_worker {
 	bool quit; /* parked: it is to end; by who wakes it */
 };
 
+/* Under the lock: one more, before it is made, or one less, when it has been freed. */
+static void count_workers(int by)
+{
+	uint64_t w = up_forks.workers;
+
+	/* release: pairs with up_workers_own() */
+	up_store_release(&up_forks.workers, ((w >> 32) + 1) << 32 | (uint32_t)((int)w + by));
+}
+
 /* Wakes uthread 0, which waits in upcall_stop() for all to be parked.  Under the lock; to be made ready
  * by the caller. */
 static struct up_uthread *stopper_of_last(void)
 {
 	struct up_uthread *u = up_forks.stopper;
 
-	if (!u || up_forks.nr_idle + (up_forks.leaver != NULL) != up_forks.nr_workers)
+	if (!u || up_forks.nr_idle + (up_forks.leaver != NULL) != (uint32_t)up_forks.workers)
 		return NULL;
 	up_forks.stopper = NULL;
 	return u;
@@ -171,7 +180,8 @@ static void leave(struct up_worker *w)
 	if (before)
 		upcall_uthread_join((struct upcall_uthread *)before, NULL);
 	up_forks_lock();
-	up_forks.nr_workers -= before != NULL;
+	if (before)
+		count_workers(-1);
 	stopper = stopper_of_last();
 	if (stopper)
 		up_ready(stopper, UPCALL_WOKEN);
@@ -207,8 +217,10 @@ static bool lacks_spare(void)
 		return false;
 	up_forks_lock();
 	lacks = !up_forks.nr_idle && !up_forks.nr_starting;
-	up_forks.nr_starting += lacks;
-	up_forks.nr_workers += lacks;
+	if (lacks) {
+		up_forks.nr_starting++;
+		count_workers(1);
+	}
 	up_forks_unlock();
 	return lacks;
 }
@@ -225,13 +237,13 @@ void up_workers_spare(void)
 		return;
 	up_forks_lock(); /* then they who fork do it all */
 	up_forks.nr_starting--;
-	up_forks.nr_workers--;
+	count_workers(-1);
 	up_forks_unlock();
 }
 
-uint32_t up_workers_nr(void)
+uint64_t up_workers_own(void)
 {
-	return UP_MUT(fork_workers_counted) ? 0 : up_load_acquire(&up_forks.nr_workers);
+	return UP_MUT(fork_workers_counted) ? 0 : up_load_acquire(&up_forks.workers);
 }
 
 static void wait_for_all(struct upcall_uthread *self, void *arg)
@@ -272,6 +284,7 @@ int up_workers_stop(void)
 		upcall_uthread_join((struct upcall_uthread *)leaver, NULL);
 	up_forks.idle = NULL;
 	up_forks.leaver = NULL;
-	up_forks.nr_idle = up_forks.nr_workers = 0;
+	up_forks.nr_idle = 0;
+	up_forks.workers = 0;
 	return 0;
 }
