@@ -141,7 +141,7 @@ struct up_fork_ops {
 	/* Vcore context: one of its own that is to run since the scheduler has nothing, or NULL. */
 	struct up_uthread *(*pick)(uint32_t v);
 	bool (*more)(void);		     /* would pick() find something?  A guess. */
-	void (*exit)(struct up_uthread *u);  /* u, the caller, is about to end */
+	void (*end)(struct up_uthread *u);   /* u, the caller, is about to end */
 	/* Uthreads of its own, which the program does not know of: their number, as many as there are
 	 * or one more, in the lower half; the upper changes with each. */
 	uint64_t (*own)(void);
