@@ -19,6 +19,8 @@
  * One that nobody took runs within its sync, as if called there: with the caller's identity, TLS and
  * signal mask.  One that was taken runs on a uthread of the library's own, whose stack is no smaller
  * than the caller's; so does what it calls.  So a task takes no notice of who runs it, or asks.
+ *
+ * None of these functions may be called in a signal handler: it may have interrupted one of them.
  */
 #ifndef UPCALL_FORK_H
 #define UPCALL_FORK_H

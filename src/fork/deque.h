@@ -9,7 +9,8 @@
  * The owner's pop and a thief's steal must not both miss the other's claim.  The owner's side of that is
  * a compiler's barrier alone; the thief's is up_heavy_fence(), which makes every other core of the
  * process execute a fence (and which, where Linux does not offer that, has both sides use one of their
- * own).  Arrays that have been outgrown stay until the end, since a thief may be reading one.
+ * own; and where it has been refused since, nothing is taken any more).  Arrays that have been outgrown
+ * stay until the end, since a thief may be reading one.
  */
 #ifndef UP_FORK_DEQUE_H
 #define UP_FORK_DEQUE_H
@@ -108,8 +109,9 @@ static inline struct up_task *up_deque_steal(struct up_deque *d)
 	struct up_deque_array *a;
 	struct up_task *task;
 
-	if (!UP_MUT(fork_steal_fence_dropped))
-		up_heavy_fence();	 /* pairs with up_deque_pop()'s light one */
+	/* Pairs with up_deque_pop()'s light one. */
+	if (!UP_MUT(fork_steal_fence_dropped) && !up_heavy_fence())
+		return NULL;
 	b = up_load_acquire(&d->bottom); /* pairs with up_deque_push()'s release */
 	if ((int64_t)(b - t) <= 0)
 		return NULL;

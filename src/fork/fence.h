@@ -26,10 +26,10 @@ extern uint32_t up_eager; /* read by every push and pop, written rarely */
 
 void up_fence_init(void);
 #ifdef UP_ATOMIC_REPLACEMENT
-#define up_heavy_fence() explore_fence_all()
+#define up_heavy_fence() (explore_fence_all(), true)
 #else
-/* Any context; a system call. */
-void up_heavy_fence(void);
+/* Any context; a system call.  false: it was refused, and nothing is ordered. */
+bool up_heavy_fence(void);
 #endif
 
 static inline void up_light_fence(void)
@@ -51,7 +51,8 @@ static inline void up_hungry_say(void)
 		return;
 	up_fetch_or_seq_cst(&up_eager, UP_EAGER_HUNGRY);
 	if (!UP_MUT(fork_hungry_unfenced))
-		up_heavy_fence(); /* pairs with up_hungry_seems()'s light one */
+		(void)up_heavy_fence(); /* pairs with up_hungry_seems()'s light one; refused, no
+					 * task can be taken either */
 }
 
 /* Behind a push: is somebody to be told? */
