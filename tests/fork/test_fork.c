@@ -299,9 +299,11 @@ static void deep_open(uintptr_t depth)
 /* Each task within the one before: whoever takes one needs as large a stack. */
 static void deep_within(void *arg)
 {
+	volatile char frame[256]; /* more in all than uthread 0's stack, by which workers were made */
 	uintptr_t depth = (uintptr_t)arg;
 	struct upcall_fork f;
 
+	frame[0] = frame[sizeof(frame) - 1] = 1;
 	if (!depth)
 		return;
 	CHECK_INT(upcall_spawn(&f, deep_within, (void *)(depth - 1)), 0);
