@@ -60,11 +60,14 @@ static void *mixed(void *arg)
 	return NULL;
 }
 
+/* UP_ROUNDS: so many times as long. */
 static void stress(unsigned rounds)
 {
+	const char *times = getenv("UP_ROUNDS");
 	struct upcall_uthread *u[8];
 	uintptr_t r, i;
 
+	rounds *= times ? (unsigned)strtoul(times, NULL, 0) : 1;
 	for (r = 0; r < rounds; r++) {
 		for (i = 0; i < 8; i++)
 			u[i] = rt_make(mixed, (void *)(r * 8 + i));
