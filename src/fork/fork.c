@@ -11,16 +11,34 @@
 UP_STATIC_ASSERT(sizeof(struct up_task) <= sizeof(struct upcall_fork), "a task fits");
 
 /*
- * The caller's deque, by one load: set where uthreads have a TLS of their own, which is there wherever
- * they run; NULL on all other threads, and where it is to be found through the uthread.
+ * The caller's deque, by one load, where uthreads have a TLS of their own, which is there wherever they
+ * run.  NULL on threads that are no uthreads, and before the first fork.  SHARED in the TLS of an
+ * activation, that of all uthreads that run there: then GS is known to be good, and leads to the uthread.
  */
 static __thread struct up_deque *own __attribute__((tls_model("initial-exec")));
 
-static struct up_deque *find_own(void)
-{
-	struct up_uthread *u = up_self();
+#define SHARED ((struct up_deque *)1)
 
+static UP_ALWAYS_INLINE struct up_deque *find_own(void)
+{
+	struct up_deque *d = own;
+	struct up_uthread *u;
+
+	if (UP_LIKELY(d > SHARED) || !d)
+		return d;
+	/* A move to another activation before here, or between the two, leads to the same uthread. */
+	if (up_run_state(up_gs_run()) == UP_RUN_VCORE)
+		return NULL;
+	u = up_gs_uthread();
 	return u ? u->deque : NULL;
+}
+
+/* The caller has a deque now: find_own() is to find it. */
+static void note_own(struct up_uthread *u)
+{
+	up_preempt_disable(); /* the TLS may be an activation's */
+	own = u->fs ? u->deque : SHARED;
+	up_preempt_enable();
 }
 
 /* ---- spawn ---- */
@@ -62,8 +80,6 @@ static struct up_deque *first_fork(struct up_uthread *u)
 {
 	struct up_deque *d = up_deque_attach(u);
 
-	if (d && up_rt.own_tls)
-		own = d;
 	if (d)
 		up_workers_spare();
 	return d;
@@ -79,6 +95,8 @@ static UP_NOINLINE int spawn_slow(struct up_task *t, void (*fn)(void *), void *a
 	if (!u)
 		return run_here(t, fn, arg);
 	d = u->deque ? u->deque : first_fork(u);
+	if (d)
+		note_own(u);
 	if (d && d->last == t && !UP_MUT(fork_order_unchecked))
 		return -EINVAL;
 	if (!d || (!up_deque_has_room(d) && !up_deque_make_room(d)))
@@ -89,7 +107,7 @@ static UP_NOINLINE int spawn_slow(struct up_task *t, void (*fn)(void *), void *a
 int upcall_spawn(struct upcall_fork *f, void (*fn)(void *arg), void *arg)
 {
 	struct up_task *t = (struct up_task *)f;
-	struct up_deque *d = own;
+	struct up_deque *d = find_own();
 
 	if (UP_UNLIKELY(!d || !t || !fn || d->last == t || !up_deque_has_room(d)))
 		return spawn_slow(t, fn, arg);
@@ -159,7 +177,8 @@ static UP_ALWAYS_INLINE int sync_own(struct up_deque *d, struct up_task *t)
 
 static UP_NOINLINE int sync_slow(struct up_task *t)
 {
-	struct up_deque *d = find_own();
+	struct up_uthread *u = up_self();
+	struct up_deque *d = u ? u->deque : NULL;
 
 	if (!d || !t || (d->last != t && !UP_MUT(fork_order_unchecked)))
 		return sync_ran(t);
@@ -169,7 +188,7 @@ static UP_NOINLINE int sync_slow(struct up_task *t)
 int upcall_sync(struct upcall_fork *f)
 {
 	struct up_task *t = (struct up_task *)f;
-	struct up_deque *d = own;
+	struct up_deque *d = find_own();
 
 	if (UP_UNLIKELY(!d || !t || d->last != t))
 		return sync_slow(t);

@@ -70,7 +70,7 @@ static struct up_deque *get_deque(void)
 {
 	struct up_deque *d, *made;
 	size_t sz;
-	uint32_t c;
+	uint32_t c = 0;
 
 	while (!(d = find_deque(&c))) {
 		if (c >= UP_CHUNK_NR)

@@ -89,13 +89,12 @@ struct up_uthread {
 	void *exit_value;     /* of pthread_exit() */
 	stack_t altstack;
 
-	struct up_deque *deque; /* src/fork: its own, or NULL */
-
 	/* The slot's; what stands above is cleared for each uthread that it serves (slot.c). */
 	struct up_stack stack;
 	struct up_list all; /* up_rt.all_lock */
 	char name[UP_NAME_SZ];
 	siginfo_t fault; /* fault.c */
+	struct up_deque *deque; /* src/fork: its own, or NULL, as at its beginning and after its end */
 };
 
 /* What an activation has to itself, by its number, so that it outlives the task; in a section of ours

@@ -236,18 +236,29 @@ static void *all_work_thread(void *arg)
 	return NULL;
 }
 
-static int many_fork_at_once(void)
+static int many_fork(bool shared_tls)
 {
 	struct upcall_uthread *u[100];
 	uintptr_t i;
 
-	rt_start(2);
+	rt_start_opts(
+		(struct upcall_opts){ .vcores = 2, .slice_ns = 200000, .shared_tls = shared_tls });
 	for (i = 0; i < 100; i++)
 		u[i] = rt_make(all_work_thread, (void *)i);
 	for (i = 0; i < 100; i++)
 		rt_join(u[i]);
 	rt_stop();
 	return 0;
+}
+
+static int many_fork_at_once(void)
+{
+	return many_fork(false);
+}
+
+static int many_fork_at_once_shared(void)
+{
+	return many_fork(true);
 }
 
 /* More at once than the first chunk of deques holds, and all of them with a fork open. */
@@ -299,7 +310,8 @@ static void deep_open(uintptr_t depth)
 /* Each task within the one before: whoever takes one needs as large a stack. */
 static void deep_within(void *arg)
 {
-	volatile char frame[256]; /* more in all than uthread 0's stack, by which workers were made */
+	volatile char
+		frame[256]; /* more in all than uthread 0's stack, by which workers were made */
 	uintptr_t depth = (uintptr_t)arg;
 	struct upcall_fork f;
 
@@ -569,6 +581,7 @@ static const struct apart cases[] = {
 	CASE("tasks that make uthreads", tasks_make_uthreads),
 	CASE("loops within loops", loops_nest),
 	CASE("a hundred uthreads fork at once", many_fork_at_once),
+	CASE("the same with shared TLS", many_fork_at_once_shared),
 	CASE("three hundred have a fork open at once", deques_grow_in_number),
 	CASE("a hundred thousand deep", deep_recursion),
 	CASE("a stop after forks leaves nothing behind", stops_and_leaves_nothing),
