@@ -20,6 +20,7 @@
 #include <upcall/call.h>
 #include <upcall/critical.h>
 #include <upcall/event.h>
+#include <upcall/fork.h>
 #include <upcall/proc.h>
 #include <upcall/sched.h>
 #include <upcall/uthread.h>

@@ -101,6 +101,8 @@ static int init_tls(const struct upcall_opts *o)
 
 static void undo(void)
 {
+	if (up_rt.fork)
+		up_rt.fork->fini();
 	if (up_rt.sched.fini)
 		up_rt.sched.fini();
 	up_vcore_fini();
@@ -249,6 +251,18 @@ static void go_home(struct upcall_uthread *self, void *arg)
 	up_libc_receiver_poke();
 }
 
+/* Besides uthread 0 there are src/fork's at the most. */
+static bool nobody_but_own(void)
+{
+	uint64_t own, made, live;
+
+	do {
+		own = up_rt.fork->own();
+		up_slot_count(&made, &live);
+	} while (own != up_rt.fork->own());
+	return live <= 1 + (uint32_t)own;
+}
+
 int upcall_stop(void)
 {
 	struct up_uthread *u = up_self();
@@ -259,6 +273,8 @@ int upcall_stop(void)
 	if (!u || !u->is_main)
 		return -EPERM;
 	up_uthread_free_dead();
+	if (up_rt.fork && nobody_but_own() && up_rt.fork->stop())
+		return -EBUSY;
 	up_slot_count(&made, &live);
 	if (live != 1)
 		return -EBUSY;
@@ -501,6 +517,8 @@ void up_fork_child(void)
 {
 	up_arch_set_gs(0);
 	up_store_release(&up_rt.started, false);
+	if (up_rt.fork)
+		up_rt.fork->forget();
 	up_host_forget();
 	up_slot_fork_child();
 	up_publish_fork_child();

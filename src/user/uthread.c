@@ -345,6 +345,8 @@ __attribute__((noreturn)) static void end(struct up_uthread *u, void *value)
 	if (up_rt.own_tls)
 		up_tls_run_dtors();
 	up_libc_gone(u);
+	if (u->deque)
+		up_rt.fork->end(u);
 	end_for_joiner(u);
 	up_leave(u, ended, NULL);
 	UP_BUG();

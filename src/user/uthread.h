@@ -95,6 +95,7 @@ struct up_uthread {
 	struct up_list all; /* up_rt.all_lock */
 	char name[UP_NAME_SZ];
 	siginfo_t fault; /* fault.c */
+	struct up_deque *deque; /* src/fork: its own, or NULL, as at its beginning and after its end */
 };
 
 /* What an activation has to itself, by its number, so that it outlives the task; in a section of ours
@@ -137,6 +138,22 @@ struct up_handler {
 	void *arg;
 };
 
+/* What src/fork plugs in when a program first forks: work that is no uthread yet. */
+struct up_fork_ops {
+	/* Vcore context: this vcore, counted as idle, is about to look; who makes work is to know. */
+	void (*hungry)(void);
+	/* Vcore context: one of its own that is to run since the scheduler has nothing, or NULL. */
+	struct up_uthread *(*pick)(uint32_t v);
+	bool (*more)(void);		     /* would pick() find something?  A guess. */
+	void (*end)(struct up_uthread *u);   /* u, the caller, is about to end */
+	/* Uthreads of its own, which the program does not know of: their number, as many as there are
+	 * or one more, in the lower half; the upper changes with each. */
+	uint64_t (*own)(void);
+	int (*stop)(void);		     /* uthread 0, nobody else lives: ends its own */
+	void (*fini)(void);		     /* nothing runs any more */
+	void (*forget)(void);		     /* in the child of fork() */
+};
+
 struct up_runtime {
 	bool started;
 	bool own_tls;
@@ -162,6 +179,7 @@ struct up_runtime {
 	struct upabi_run_count *counts; /* a cell's uthreads, counted where it happened; others sum up */
 	struct up_handler handler[UPABI_EV_NR];
 	struct up_port *port;
+	const struct up_fork_ops *fork; /* NULL until a program forks */
 };
 
 extern struct up_runtime up_rt;
@@ -230,6 +248,8 @@ void up_ready(struct up_uthread *u, enum upcall_why why);
 /* The same without the last. */
 void up_ready_here(struct up_uthread *u, enum upcall_why why);
 void up_push_back(struct up_uthread *u); /* any context */
+/* Work has come that is no uthread: brings in a vcore that is idle or missing.  As up_ready(). */
+void up_wake_vcore(void);
 
 /* again.c; vcore context, owner of u, which was turned out of a call */
 void up_again_push(struct up_uthread *u);

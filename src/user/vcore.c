@@ -289,14 +289,19 @@ static bool pending(const struct up_vcore *vc)
 /* Looks for work for a while.  NULL: something is pending, or there is none. */
 static struct up_uthread *idle_look(struct up_vcore *vc)
 {
+	const struct up_fork_ops *fork = up_load_acquire(&up_rt.fork);
 	uint64_t until = up_now_ns() + IDLE_NS;
 	struct up_uthread *u;
 
 	set_idle(vc, 1);
 	up_trace(vc, UPABI_TR_IDLE, 0, 0, 0);
+	if (fork)
+		fork->hungry();
 	do {
 		vc->stats->idle_looks++;
 		u = pick(vc);
+		if (!u && fork && !UP_MUT(fork_idle_looks_not))
+			u = fork->pick(vc->id);
 		if (u || pending(vc))
 			break;
 		up_cpu_relax();
@@ -361,11 +366,17 @@ static void wake_vcore(uint32_t self)
  * or to several vcores at once, has asked for one only. */
 static void wake_next(struct up_vcore *vc)
 {
+	const struct up_fork_ops *fork = up_load_acquire(&up_rt.fork);
+
 	if (!vc->came)
 		return;
 	vc->came = false;
-	if (up_load_relaxed(&up_rt.port->info->num_vcores) < up_load_relaxed(&up_rt.target) &&
-	    (!up_rt.sched.more || up_rt.sched.more(vc->id)) && !UP_MUT(next_not_woken))
+	if (up_load_relaxed(&up_rt.port->info->num_vcores) >= up_load_relaxed(&up_rt.target))
+		return;
+	if (fork)
+		fork->hungry(); /* for one that is missing: what is forked from now on asks for it */
+	if ((!up_rt.sched.more || up_rt.sched.more(vc->id) || (fork && fork->more())) &&
+	    !UP_MUT(next_not_woken))
 		wake_vcore(vc->id);
 }
 
@@ -565,6 +576,11 @@ static void ready_from_outside(struct up_uthread *u)
 	slot = up_port_outside_get(up_rt.port);
 	up_port_call(up_rt.port, slot, UPABI_OP_NOTIFY, arg, NULL);
 	up_port_outside_put(up_rt.port, slot);
+}
+
+void up_wake_vcore(void)
+{
+	wake_vcore(up_act_self_vc()->vcore);
 }
 
 void up_ready_here(struct up_uthread *u, enum upcall_why why)

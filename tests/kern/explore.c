@@ -22,13 +22,13 @@ struct store {
 static struct {
 	const struct explore *e;
 	ucontext_t home;
-	ucontext_t ctx[2];
-	char *stack[2];
-	struct store buffer[2][MAX_BUFFER];
-	unsigned nr_buffer[2];
-	bool done[2];
-	bool fencing[2]; /* waits for its buffer to be empty */
-	uint64_t hist[2];
+	ucontext_t ctx[EXPLORE_THREADS];
+	char *stack[EXPLORE_THREADS];
+	struct store buffer[EXPLORE_THREADS][MAX_BUFFER];
+	unsigned nr_buffer[EXPLORE_THREADS];
+	bool done[EXPLORE_THREADS];
+	bool fencing[EXPLORE_THREADS]; /* waits for its buffer to be empty */
+	uint64_t hist[EXPLORE_THREADS];
 	int running; /* -1: outside, where accesses are plain */
 	uint64_t *seen;
 	unsigned choice[MAX_STEPS];
@@ -103,6 +103,32 @@ void explore_fence(void)
 	x.hist[x.running] = mix(x.hist[x.running], 3);
 }
 
+static void let_out(int me)
+{
+	struct store *s = &x.buffer[me][0];
+
+	memcpy((void *)s->ptr, &s->val, s->sz);
+	memmove(s, s + 1, --x.nr_buffer[me] * sizeof(*s));
+}
+
+void explore_note(uint64_t read)
+{
+	if (x.running >= 0)
+		x.hist[x.running] = mix(x.hist[x.running], read + 5);
+}
+
+/* Whatever is in anybody's buffer is out by then: what others store from now on is not. */
+void explore_fence_all(void)
+{
+	if (x.running < 0)
+		return;
+	step();
+	for (int t = 0; t < EXPLORE_THREADS; t++)
+		while (x.nr_buffer[t])
+			let_out(t);
+	x.hist[x.running] = mix(x.hist[x.running], 4);
+}
+
 static void body(int me)
 {
 	x.running = me;
@@ -120,17 +146,11 @@ static void start(int me)
 	x.ctx[me].uc_link = &x.home;
 	makecontext(&x.ctx[me], (void (*)(void))body, 1, me);
 	x.nr_buffer[me] = 0;
-	x.done[me] = x.fencing[me] = false;
+	x.fencing[me] = false;
 	x.hist[me] = 0;
-	swapcontext(&x.home, &x.ctx[me]); /* up to its first step */
-}
-
-static void let_out(int me)
-{
-	struct store *s = &x.buffer[me][0];
-
-	memcpy((void *)s->ptr, &s->val, s->sz);
-	memmove(s, s + 1, --x.nr_buffer[me] * sizeof(*s));
+	x.done[me] = !x.e->thread[me];
+	if (!x.done[me])
+		swapcontext(&x.home, &x.ctx[me]); /* up to its first step */
 }
 
 static bool can_step(int me)
@@ -141,7 +161,10 @@ static bool can_step(int me)
 /* The first time that this state is met? */
 static bool is_new(uint64_t *states)
 {
-	uint64_t h = mix(x.hist[0], x.hist[1] * 31);
+	uint64_t h = 0;
+
+	for (int t = 0; t < EXPLORE_THREADS; t++)
+		h = mix(h, x.hist[t]);
 
 	for (unsigned i = 0; i < x.e->nr_watch; i++) {
 		uint32_t word;
@@ -149,7 +172,7 @@ static bool is_new(uint64_t *states)
 		memcpy(&word, (const void *)x.e->watch[i], sizeof(word));
 		h = mix(h, word);
 	}
-	for (int t = 0; t < 2; t++) {
+	for (int t = 0; t < EXPLORE_THREADS; t++) {
 		h = mix(h, x.nr_buffer[t] + 7 * x.done[t]);
 		for (unsigned i = 0; i < x.nr_buffer[t]; i++)
 			h = mix(mix(h, (uintptr_t)x.buffer[t][i].ptr), x.buffer[t][i].val);
@@ -171,35 +194,39 @@ static bool is_new(uint64_t *states)
 
 static void take(unsigned nr)
 {
-	static const char names[] = "01ab";
+	static const char names[] = "012abc";
 	unsigned at = 0;
 
-	for (int what = 0; what < 4; what++) {
-		bool can = what < 2 ? can_step(what) : x.nr_buffer[what - 2] != 0;
+	for (int what = 0; what < 2 * EXPLORE_THREADS; what++) {
+		int of = what % EXPLORE_THREADS;
+		bool can = what < EXPLORE_THREADS ? can_step(of) : x.nr_buffer[of] != 0;
 
 		if (!can || at++ != nr)
 			continue;
 		x.trace[x.depth] = names[what];
-		if (what < 2)
-			swapcontext(&x.home, &x.ctx[what]);
+		if (what < EXPLORE_THREADS)
+			swapcontext(&x.home, &x.ctx[of]);
 		else
-			let_out(what - 2);
+			let_out(of);
 		return;
 	}
 }
 
 static unsigned nr_options(void)
 {
-	return (unsigned)(can_step(0) + can_step(1) + (x.nr_buffer[0] != 0) +
-			  (x.nr_buffer[1] != 0));
+	unsigned nr = 0;
+
+	for (int t = 0; t < EXPLORE_THREADS; t++)
+		nr += (unsigned)can_step(t) + (x.nr_buffer[t] != 0);
+	return nr;
 }
 
 /* One run; beyond `known` choices it takes the first of each.  False: cut short, met before. */
 static bool run(unsigned known, struct explore_result *res)
 {
 	x.e->reset(x.e->arg);
-	start(0);
-	start(1);
+	for (int t = 0; t < EXPLORE_THREADS; t++)
+		start(t);
 	for (x.depth = 0; (x.options[x.depth] = nr_options()); x.depth++) {
 		if (x.depth == MAX_STEPS - 1)
 			abort();
@@ -221,8 +248,8 @@ void explore_all(const struct explore *e, struct explore_result *ret_result)
 
 	x.e = e;
 	x.seen = calloc(SEEN_SZ, sizeof(*x.seen));
-	x.stack[0] = malloc(STACK_SZ);
-	x.stack[1] = malloc(STACK_SZ);
+	for (int t = 0; t < EXPLORE_THREADS; t++)
+		x.stack[t] = malloc(STACK_SZ);
 	for (;;) {
 		bool whole = run(known, &res);
 		unsigned at = x.depth;
@@ -244,7 +271,7 @@ void explore_all(const struct explore *e, struct explore_result *ret_result)
 		known = at;
 	}
 	free(x.seen);
-	free(x.stack[0]);
-	free(x.stack[1]);
+	for (int t = 0; t < EXPLORE_THREADS; t++)
+		free(x.stack[t]);
 	*ret_result = res;
 }

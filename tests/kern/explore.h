@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A small explorer: two threads of real code, every order of their steps and of their buffered
+ * A small explorer: two or three threads of real code, every order of their steps and of their buffered
  * stores becoming visible, each state once.  Deterministic; no thread of the system is involved.
  */
 #ifndef UP_TESTS_EXPLORE_H
@@ -10,9 +10,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define EXPLORE_THREADS 3
+
 struct explore {
-	void (*reset)(void *arg); /* as it was, before each run */
-	void (*thread[2])(void *arg);
+	void (*reset)(void *arg);		    /* as it was, before each run */
+	void (*thread[EXPLORE_THREADS])(void *arg); /* the last may be NULL */
 	const char *(*judge)(void *arg); /* at the end of a run: NULL, or what is wrong */
 	void *arg;
 	const volatile void *watch[8]; /* words whose order is explored */
@@ -23,7 +25,7 @@ struct explore_result {
 	uint64_t runs;
 	uint64_t states;
 	const char *bad; /* what the first bad run was judged to be, or NULL */
-	char trace[512]; /* its steps: 0 and 1 a step of that thread, a and b a store let out */
+	char trace[512]; /* its steps: a number a step of that thread, a letter a store let out */
 };
 
 void explore_all(const struct explore *e, struct explore_result *ret_result);

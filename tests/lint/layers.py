@@ -11,6 +11,7 @@ MAY_INCLUDE = {
     "kern": ["abi", "base"],
     "host": ["abi", "base", "arch", "kern", "public"],
     "user": ["abi", "base", "arch", "kern", "host", "public"],
+    "fork": ["abi", "base", "arch", "user", "public"],
     "sync": ["abi", "base", "arch", "user", "public"],
     "io": ["abi", "base", "arch", "user", "public"],
     "mem": ["abi", "base", "arch", "user", "public"],

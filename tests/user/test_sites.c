@@ -57,6 +57,28 @@ static void *spins(void *arg)
 	return arg;
 }
 
+static void counts(void *arg)
+{
+	++*(unsigned *)arg;
+}
+
+/* More than a first array holds; there is time for others to take some. */
+static void *divides(void *arg)
+{
+	struct upcall_fork f[100];
+	unsigned counted[100] = { 0 };
+	int i;
+
+	for (i = 0; i < 100; i++)
+		CHECK_INT(upcall_spawn(&f[i], counts, &counted[i]), 0);
+	rt_spin_ns(MS);
+	while (i--) {
+		CHECK_INT(upcall_sync(&f[i]), 0);
+		CHECK_INT(counted[i], 1);
+	}
+	return arg;
+}
+
 static void *forks(void *arg)
 {
 	pid_t pid = fork();
@@ -144,9 +166,9 @@ static void turns(void)
  */
 static void in_between(void)
 {
-	static void *(*const kinds[])(void *) = { yields, naps,	 spins,	  notifies, yields,
-						  forks,  loads, threads, signals };
-	const unsigned nr = up_tls_shared() ? 5 : sizeof(kinds) / sizeof(kinds[0]);
+	static void *(*const kinds[])(void *) = { yields,  naps,  spins, notifies, yields,
+						  divides, forks, loads, threads,  signals };
+	const unsigned nr = up_tls_shared() ? 6 : sizeof(kinds) / sizeof(kinds[0]);
 	struct upcall_uthread *u[sizeof(kinds) / sizeof(kinds[0])];
 	unsigned i, made = 0;
 
