@@ -108,7 +108,7 @@ void up_libc_receive(uint32_t *home);
 void up_libc_receiver_poke(void);
 /* A uthread that is to run soon, its mask set; one that runs program code no more. Not in vcore
  * context. */
-void up_libc_born(struct up_uthread *u);
+void up_libc_born(const struct up_uthread *self, struct up_uthread *u);
 void up_libc_gone(struct up_uthread *u); /* the caller */
 /* Calls fn(arg) such that pthread_exit() comes back from it: the value of either. */
 void *up_libc_call(void *(*fn)(void *), void *arg);

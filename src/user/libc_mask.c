@@ -237,10 +237,13 @@ static bool matters(const struct up_uthread *u)
 	return ((u->sig_mask ^ masks.base) | (up_load_relaxed(&masks.apart) & ~masks.base)) != 0;
 }
 
-void up_libc_born(struct up_uthread *u)
+void up_libc_born(const struct up_uthread *self, struct up_uthread *u)
 {
-	struct up_cell *c = up_cell_take();
+	struct up_cell *c;
 
+	if (self)
+		up_section_enter();
+	c = self ? up_cell_mine() : up_cell_take();
 	up_store_relaxed(&c->counted, c->counted + 1);
 	up_cell_drop(c);
 	if (UP_LIKELY(!up_load_relaxed(&masks.ever)))

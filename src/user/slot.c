@@ -79,10 +79,10 @@ struct up_cell *up_cell_take(void)
 
 void up_cell_drop(struct up_cell *c)
 {
-	if (c == &up_rt.cells[up_rt.nr_cells - 1])
+	if (UP_UNLIKELY(c == &up_rt.cells[up_rt.nr_cells - 1]))
 		up_lock_drop(&up_rt.outside_lock);
 	else
-		up_preempt_enable();
+		up_section_leave();
 }
 
 /* Up to CELL_SOME of a class, as a list. */

@@ -34,19 +34,6 @@
 
 struct up_runtime up_rt;
 
-struct up_uthread *up_self(void)
-{
-	struct up_uthread *u;
-
-	if (!up_rt.started || !up_arch_get_gs() || up_run_state(up_gs_run()) == UP_RUN_VCORE)
-		return NULL;
-	u = up_gs_uthread();
-	/* A thread that libc made for itself has inherited our GS base, but has a TLS of its own. */
-	if (u && u->fs && u->fs != up_tls_fs())
-		return NULL;
-	return u;
-}
-
 bool up_on_act(void)
 {
 	if (!up_arch_get_gs())
@@ -406,7 +393,7 @@ static struct up_uthread *get_slot(const struct up_uthread *self, size_t stack_s
 	uint64_t fs;
 
 	if (self)
-		up_gs_cs_enter();
+		up_section_enter();
 	c = self ? up_cell_mine() : up_cell_take();
 	u = up_slot_get(c, stack_sz);
 	if (UP_UNLIKELY(!u)) {
@@ -503,7 +490,7 @@ int upcall_uthread_create(struct upcall_uthread **ret_u, const struct upcall_uth
 	u->sp = up_arch_new_stack(u, begin, u);
 	if (ret_u)
 		*ret_u = (struct upcall_uthread *)u;
-	up_libc_born(u);
+	up_libc_born(self, u);
 	if (UP_LIKELY(self != NULL)) {
 		up_section_enter();
 		up_ready_here(u, UPCALL_NEW);

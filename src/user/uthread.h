@@ -16,6 +16,7 @@
 
 #include "abi/run.h"
 #include "arch/arch.h"
+#include "base/bits.h"
 #include "base/list.h"
 #include "host/act.h"
 #include "base/lock.h"
@@ -185,7 +186,18 @@ struct up_runtime {
 extern struct up_runtime up_rt;
 
 /* The calling uthread; NULL on any other thread (whose GS base is 0: see up_gs_ours()). */
-struct up_uthread *up_self(void);
+static inline struct up_uthread *up_self(void)
+{
+	struct up_uthread *u;
+
+	if (!up_rt.started || !up_arch_get_gs() || up_run_state(up_gs_run()) == UP_RUN_VCORE)
+		return NULL;
+	u = up_gs_uthread();
+	/* A thread that libc made for itself has inherited our GS base, but has a TLS of its own. */
+	if (u && u->fs && u->fs != up_tls_fs())
+		return NULL;
+	return u;
+}
 /* True when the GS base is an activation's and this thread is that activation. */
 bool up_on_act(void);
 
