@@ -22,6 +22,7 @@
 #include <upcall/event.h>
 #include <upcall/proc.h>
 #include <upcall/sched.h>
+#include <upcall/sync.h>
 #include <upcall/uthread.h>
 #include <upcall/version.h>
 
