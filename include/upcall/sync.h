@@ -50,7 +50,7 @@ int upcall_sleep_until(uint64_t until_ns);
  * The layout is part of the interface: locking and unlocking one that nobody wants are inline below.
  */
 struct upcall_mutex {
-	uint32_t word;	 /* bit 0 held; bits above: somebody waits */
+	uint32_t word;	 /* 1 held, 2 somebody waits, 4 one of those is awake and looks by itself */
 	uint32_t guard;
 	uintptr_t owner; /* its thread pointer; a hint */
 	void *waiters;
@@ -376,11 +376,11 @@ int up_mutex_unlock_far(struct upcall_mutex *m) __asm__("upcall_mutex_unlock");
 
 UPCALL_INLINE int upcall_mutex_lock(struct upcall_mutex *m)
 {
-	uint32_t was = 0;
+	uint32_t was = m ? __atomic_load_n(&m->word, __ATOMIC_RELAXED) : 1;
 	uintptr_t me;
 
-	if (!m || !__atomic_compare_exchange_n(&m->word, &was, 1u, 0, __ATOMIC_ACQUIRE,
-					       __ATOMIC_RELAXED))
+	if ((was & 1) || !__atomic_compare_exchange_n(&m->word, &was, was | 1, 0, __ATOMIC_ACQUIRE,
+						      __ATOMIC_RELAXED))
 		return up_mutex_lock_far(m);
 	__asm__ __volatile__("movq %%fs:0, %0" : "=r"(me));
 	__atomic_store_n(&m->owner, me, __ATOMIC_RELAXED);
@@ -389,12 +389,13 @@ UPCALL_INLINE int upcall_mutex_lock(struct upcall_mutex *m)
 
 UPCALL_INLINE int upcall_mutex_unlock(struct upcall_mutex *m)
 {
-	uint32_t was = 1;
+	uint32_t was = m ? __atomic_load_n(&m->word, __ATOMIC_RELAXED) : 0;
 
-	if (!m)
-		return -EINVAL;
+	if ((was & 7) != 1 && (was & 5) != 5)
+		return up_mutex_unlock_far(m);
 	__atomic_store_n(&m->owner, (uintptr_t)0, __ATOMIC_RELAXED);
-	if (!__atomic_compare_exchange_n(&m->word, &was, 0u, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+	if (!__atomic_compare_exchange_n(&m->word, &was, was & ~1u, 0, __ATOMIC_RELEASE,
+					 __ATOMIC_RELAXED))
 		return up_mutex_unlock_far(m);
 	return 0;
 }
