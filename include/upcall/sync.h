@@ -205,7 +205,7 @@ int upcall_barrier_wait_until(struct upcall_barrier *b, uint64_t until_ns);
 
 /* ---- once ---- */
 
-struct upcall_once {
+struct upcall_once_flag {
 	uint32_t guard;
 	uint32_t state; /* 0 never, 1 being done, 2 done */
 	void *waiters;
@@ -219,11 +219,11 @@ struct upcall_once {
 /* Calls fn(arg) if nobody has; else waits until that is over.  One that ends in there by
  * upcall_uthread_exit() or cancellation has not done it: the next one does.  A point of cancellation
  * where it waits.  Context: any but vcore; may block.  Errors: -EINVAL NULL, -EPERM in vcore context. */
-int upcall_once(struct upcall_once *o, void (*fn)(void *arg), void *arg);
+int upcall_once(struct upcall_once_flag *o, void (*fn)(void *arg), void *arg);
 
 /* The same, waiting for another's call no longer than until a moment.  Context: any but vcore; may
  * block.  Errors: as upcall_once(), and -ETIMEDOUT. */
-int upcall_once_until(struct upcall_once *o, void (*fn)(void *arg), void *arg, uint64_t until_ns);
+int upcall_once_until(struct upcall_once_flag *o, void (*fn)(void *arg), void *arg, uint64_t until_ns);
 
 /* ---- wait group ---- */
 

@@ -6,7 +6,7 @@
 
 enum { NEVER = 0, UNDER_WAY = 1, DONE = 2 };
 
-static void over(struct upcall_once *o, uint32_t state)
+static void over(struct upcall_once_flag *o, uint32_t state)
 {
 	struct up_waitq *q = up_sync_queue(&o->waiters);
 	struct up_wakes k = { 0 };
@@ -26,7 +26,7 @@ static void not_done(void *arg)
 	over(arg, NEVER);
 }
 
-static void doit(struct upcall_once *o, void (*fn)(void *), void *arg)
+static void doit(struct upcall_once_flag *o, void (*fn)(void *), void *arg)
 {
 	struct upcall_cleanup c;
 	bool in_uthread = !upcall_cleanup_push(&c, not_done, o);
@@ -37,7 +37,7 @@ static void doit(struct upcall_once *o, void (*fn)(void *), void *arg)
 	over(o, DONE);
 }
 
-static int once(struct upcall_once *o, void (*fn)(void *), void *arg, uint64_t until)
+static int once(struct upcall_once_flag *o, void (*fn)(void *), void *arg, uint64_t until)
 {
 	struct up_waiter w;
 	int r;
@@ -64,12 +64,12 @@ static int once(struct upcall_once *o, void (*fn)(void *), void *arg, uint64_t u
 	return 0;
 }
 
-int upcall_once(struct upcall_once *o, void (*fn)(void *arg), void *arg)
+int upcall_once(struct upcall_once_flag *o, void (*fn)(void *arg), void *arg)
 {
 	return up_sync_end(once(o, fn, arg, UP_FOREVER));
 }
 
-int upcall_once_until(struct upcall_once *o, void (*fn)(void *arg), void *arg, uint64_t until)
+int upcall_once_until(struct upcall_once_flag *o, void (*fn)(void *arg), void *arg, uint64_t until)
 {
 	return up_sync_end(once(o, fn, arg, until));
 }

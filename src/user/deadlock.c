@@ -27,7 +27,7 @@ int upcall_set_deadlock_hook(void (*fn)(void *arg), void *arg)
 	up_store_release(&hook.fn, (void (*)(void *))NULL);
 	hook.arg = arg;
 	hook.told = UINT64_MAX;
-	up_store_release(&hook.fn, fn); /* pairs with up_deadlock_look() */
+	up_store_release(&hook.fn, fn); /* pairs with up_deadlock_told() */
 	return 0;
 }
 
@@ -65,7 +65,7 @@ static uint64_t switches(void)
 	return nr;
 }
 
-void up_deadlock_look(void)
+bool up_deadlock_told(void)
 {
 	/* acquire: pairs with the setter: arg is set */
 	void (*fn)(void *) = up_load_acquire(&hook.fn);
@@ -76,14 +76,15 @@ void up_deadlock_look(void)
 	if (!fn || up_rt.stopping || up_load_acquire(&info->num_vcores) > 1 ||
 	    (up_load_acquire(&info->blocked) && !UP_MUT(blocked_is_deadlock)) || up_alarm_any() ||
 	    !all_wait())
-		return;
+		return false;
 	now = switches();
 	if (now == hook.told)
-		return;
+		return false;
 	hook.told = now;
 	if (a->masked)
 		up_act_unmask(a);
 	up_store_relaxed(&a->freezable, 1); /* the program's own code, as in event.c */
 	fn(hook.arg);
 	up_store_relaxed(&a->freezable, 0);
+	return true;
 }

@@ -242,8 +242,9 @@ void up_push_back(struct up_uthread *u); /* any context */
 void up_again_push(struct up_uthread *u);
 void up_again_leave(struct up_uthread *u); /* the innermost */
 
-/* deadlock.c; vcore context, before the core is given back for want of work */
-void up_deadlock_look(void);
+/* deadlock.c; vcore context, before the core is given back for want of work.  True: the program has been
+ * told of one, and may have ended it. */
+bool up_deadlock_told(void);
 
 /* event.c */
 void up_event_drain(struct up_vcore *vc);

@@ -472,8 +472,7 @@ __attribute__((noreturn)) static void loop(struct up_act *a)
 			wake_next(vc);
 			run(a, u);
 		}
-		if (!pending(vc)) {
-			up_deadlock_look();
+		if (!pending(vc) && !up_deadlock_told()) {
 			up_trace(vc, UPABI_TR_OFFLINE, UPABI_TR_OFF_IDLE, 0, 0);
 			up_arch_to_own(UP_OWN_YIELD);
 		}
