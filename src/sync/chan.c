@@ -98,7 +98,7 @@ static int try_send(struct upcall_chan *c, const void *item, struct up_wakes *k)
 
 	if (c->closed)
 		return -EPIPE;
-	w = c->nr && !UP_MUT(chan_overtakes) ? NULL : take_first(&c->receivers);
+	w = take_first(&c->receivers);
 	if (w) {
 		copy(c, w->data, item);
 		up_wait_give(w, k);
@@ -114,7 +114,7 @@ static int try_recv(struct upcall_chan *c, void *ret_item, struct up_wakes *k)
 {
 	struct up_waiter *w;
 
-	if (c->nr) {
+	if (c->nr && !(UP_MUT(chan_sender_first) && c->senders.first)) {
 		ring_get(c, ret_item);
 		w = UP_MUT(chan_sender_forgotten) ? NULL : take_first(&c->senders);
 		if (w) {

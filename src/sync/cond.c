@@ -3,7 +3,6 @@
  * The condition variable: a queue, in which one stands before the mutex is unlocked, so that no signal
  * given after that is missed.
  */
-#define UPCALL_NO_INLINE
 #include "sync/sync.h"
 
 static int wait(struct upcall_cond *c, struct upcall_mutex *m, uint64_t until)

@@ -9,7 +9,6 @@
  * At most one is awake to compete (WOKEN): unlocking meanwhile wakes nobody, and costs one
  * compare-and-swap.
  */
-#define UPCALL_NO_INLINE
 #include "sync/sync.h"
 
 #define HELD  1u

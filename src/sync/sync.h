@@ -5,6 +5,9 @@
 #ifndef UP_SYNC_SYNC_H
 #define UP_SYNC_SYNC_H
 
+#ifndef UPCALL_NO_INLINE
+#define UPCALL_NO_INLINE /* the functions themselves */
+#endif
 #include <errno.h>
 
 #include "arch/arch.h"

@@ -48,6 +48,7 @@ int upcall_wg_done(struct upcall_wg *g)
 		return -EINVAL;
 	/* The last, as it seems: under the guard, so that a waiter who saw it is queued, or looks again;
 	 * and so that none is on its way out, with the memory, before we are. */
+	UP_INJECT(wg_last);
 	up_guard(&g->guard);
 	if (!UP_MUT(wg_last_unguarded))
 		was = take_one(g);

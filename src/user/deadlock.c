@@ -74,8 +74,8 @@ bool up_deadlock_told(void)
 	uint64_t now;
 
 	if (!fn || up_rt.stopping || up_load_acquire(&info->num_vcores) > 1 ||
-	    (up_load_acquire(&info->blocked) && !UP_MUT(blocked_is_deadlock)) || up_alarm_any() ||
-	    !all_wait())
+	    up_load_acquire(&info->blocked) ||
+	    (up_alarm_any() && !UP_MUT(deadlock_forgets_alarms)) || !all_wait())
 		return false;
 	now = switches();
 	if (now == hook.told)
