@@ -50,14 +50,14 @@ int upcall_sleep_until(uint64_t until_ns);
  * The layout is part of the interface: locking and unlocking one that nobody wants are inline below.
  */
 struct upcall_mutex {
-	uint32_t word;	 /* 1 held, 2 somebody waits, 4 one of those is awake and looks by itself */
+	uint32_t word; /* 1 held, 2 somebody waits, 4 one of those is awake and looks by itself */
 	uint32_t guard;
 	uintptr_t owner; /* its thread pointer; a hint */
 	void *waiters;
 };
 
-#define UPCALL_MUTEX_INIT \
-	{                 \
+#define UPCALL_MUTEX_INIT     \
+	{                     \
 		0, 0, 0, NULL \
 	}
 
@@ -223,7 +223,8 @@ int upcall_once(struct upcall_once_flag *o, void (*fn)(void *arg), void *arg);
 
 /* The same, waiting for another's call no longer than until a moment.  Context: any but vcore; may
  * block.  Errors: as upcall_once(), and -ETIMEDOUT. */
-int upcall_once_until(struct upcall_once_flag *o, void (*fn)(void *arg), void *arg, uint64_t until_ns);
+int upcall_once_until(struct upcall_once_flag *o, void (*fn)(void *arg), void *arg,
+		      uint64_t until_ns);
 
 /* ---- wait group ---- */
 
@@ -303,15 +304,15 @@ int upcall_uthread_join_until(struct upcall_uthread *u, void **ret_value, uint64
 
 /* Asks it to end, at its next point of cancellation: what waits in one now is woken for that.  Its value
  * is UPCALL_CANCELED; clean-up, keys and thread_local values are dealt with as at any end, C++ objects
- * on its stack are not.  A call that sleeps in Linux is no such point.  Context: any once started; does
- * not block.  Errors: -EINVAL NULL, -ESRCH it has ended, -ENOTCONN not started. */
+ * on its stack are not.  A call that sleeps in Linux is no such point.  Context: any once started;
+ * does not block.  Errors: -EINVAL NULL, -ESRCH it has ended, -ENOTCONN not started. */
 int upcall_uthread_cancel(struct upcall_uthread *u);
 
 /* A point of cancellation that waits for nothing.  Context: any; does not block.  Errors: none. */
 void upcall_testcancel(void);
 
-/* From here on no point is one, until as many calls of upcall_cancel_enable().  Context: uthread; does
- * not block.  Errors: -EPERM elsewhere. */
+/* From here on no point is one, until as many calls of upcall_cancel_enable().  Context: uthread;
+ * does not block.  Errors: -EPERM elsewhere. */
 int upcall_cancel_disable(void);
 
 /* No point itself.  Context: uthread; does not block.  Errors: -EPERM elsewhere, -EINVAL not disabled. */
@@ -324,8 +325,8 @@ struct upcall_cleanup {
 	struct upcall_cleanup *next;
 };
 
-/* fn(arg) runs if the caller ends before it has been popped, the newest first.  Context: uthread; does
- * not block.  Errors: -EINVAL NULL, -EPERM elsewhere. */
+/* fn(arg) runs if the caller ends before it has been popped, the newest first.  Context: uthread;
+ * does not block.  Errors: -EINVAL NULL, -EPERM elsewhere. */
 int upcall_cleanup_push(struct upcall_cleanup *c, void (*fn)(void *arg), void *arg);
 
 /* Takes the newest off, and calls it if run is not 0.  Context: uthread; does not block.  Errors:
@@ -365,44 +366,12 @@ int upcall_key_set(upcall_key key, void *value);
  */
 int upcall_set_deadlock_hook(void (*fn)(void *arg), void *arg);
 
-/* ---- inline ---- */
-
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(UPCALL_NO_INLINE)
-#define UPCALL_INLINE extern inline __attribute__((gnu_inline, always_inline))
-
-/* What the functions of the same names do, for a mutex that nobody else wants. */
-int up_mutex_lock_far(struct upcall_mutex *m) __asm__("upcall_mutex_lock");
-int up_mutex_unlock_far(struct upcall_mutex *m) __asm__("upcall_mutex_unlock");
-
-UPCALL_INLINE int upcall_mutex_lock(struct upcall_mutex *m)
-{
-	uint32_t was = m ? __atomic_load_n(&m->word, __ATOMIC_RELAXED) : 1;
-	uintptr_t me;
-
-	if ((was & 1) || !__atomic_compare_exchange_n(&m->word, &was, was | 1, 0, __ATOMIC_ACQUIRE,
-						      __ATOMIC_RELAXED))
-		return up_mutex_lock_far(m);
-	__asm__ __volatile__("movq %%fs:0, %0" : "=r"(me));
-	__atomic_store_n(&m->owner, me, __ATOMIC_RELAXED);
-	return 0;
-}
-
-UPCALL_INLINE int upcall_mutex_unlock(struct upcall_mutex *m)
-{
-	uint32_t was = m ? __atomic_load_n(&m->word, __ATOMIC_RELAXED) : 0;
-
-	if ((was & 7) != 1 && (was & 5) != 5)
-		return up_mutex_unlock_far(m);
-	__atomic_store_n(&m->owner, (uintptr_t)0, __ATOMIC_RELAXED);
-	if (!__atomic_compare_exchange_n(&m->word, &was, was & ~1u, 0, __ATOMIC_RELEASE,
-					 __ATOMIC_RELAXED))
-		return up_mutex_unlock_far(m);
-	return 0;
-}
-#endif
-
 #pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif
+#if defined(__GNUC__) && !defined(UPCALL_NO_INLINE)
+#include <upcall/sync_inline.h>
+#endif
+
 #endif

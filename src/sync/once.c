@@ -4,7 +4,11 @@
  */
 #include "sync/sync.h"
 
-enum { NEVER = 0, UNDER_WAY = 1, DONE = 2 };
+enum {
+	NEVER = 0,
+	UNDER_WAY = 1,
+	DONE = 2
+};
 
 static void over(struct upcall_once_flag *o, uint32_t state)
 {

@@ -5,7 +5,10 @@
  */
 #include "sync/sync.h"
 
-enum { READS = 0, WRITES = 1 };
+enum {
+	READS = 0,
+	WRITES = 1
+};
 
 static bool is_free(const struct upcall_rwlock *l, uint32_t tag)
 {

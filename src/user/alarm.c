@@ -40,8 +40,8 @@ struct slot {
 struct wheel {
 	struct up_lock lock;
 	bool made;
-	uint64_t next; /* atomic: nothing is due before; UINT64_MAX: there is nothing */
-	uint64_t last; /* every slot's alarms lie in [last, last + 63 of its widths) */
+	uint64_t next;	       /* atomic: nothing is due before; UINT64_MAX: there is nothing */
+	uint64_t last;	       /* every slot's alarms lie in [last, last + 63 of its widths) */
 	uint64_t bits[LEVELS]; /* slots that hold something */
 	struct up_list spill;  /* out of their slots: due, or to be put elsewhere */
 	struct slot slot[LEVELS][NR_SLOTS];
@@ -213,7 +213,7 @@ static void spill(struct wheel *w, uint64_t now)
 			s = &w->slot[level][i];
 			if (s->min > now)
 				break;
-			up_list_for_each(l, &s->list)
+			up_list_for_each (l, &s->list)
 				up_list_entry(l, struct up_alarm, link)->slot = SPILLED;
 			up_list_splice_back(&w->spill, &s->list);
 			w->bits[level] &= ~(UINT64_C(1) << i);

@@ -37,8 +37,8 @@ static void wake_cancelled(struct up_uthread *u)
 	while (!(was >> UP_W_RESULT_SHIFT & 7) && (was & UP_W_CANCELLABLE)) {
 		UP_INJECT(cancel_claims);
 		if (!up_cas_acq_rel(&u->wait.word, &was,
-				    (was & ~(uint32_t)UP_W_PARKED) |
-					    (uint32_t)UP_W_CANCELLED << UP_W_RESULT_SHIFT))
+				    (was & ~(uint32_t)UP_W_PARKED) | (uint32_t)UP_W_CANCELLED
+									     << UP_W_RESULT_SHIFT))
 			continue;
 		if (was & UP_W_PARKED) {
 			up_preempt_disable();

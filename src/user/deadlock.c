@@ -45,7 +45,7 @@ static bool all_wait(void)
 
 	if (!up_lock_try(&up_rt.all_lock))
 		return false; /* somebody makes or ends one */
-	up_list_for_each(l, &up_rt.all)
+	up_list_for_each (l, &up_rt.all)
 		if (!waits_inside(up_list_entry(l, struct up_uthread, all))) {
 			all = false;
 			break;

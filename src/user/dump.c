@@ -103,12 +103,18 @@ static void put_owner(struct out *o, uintptr_t fs)
 static void put_wait(struct out *o, const struct up_uthread *u)
 {
 	static const char *const names[UP_WAIT_NR] = {
-		[UP_WAIT_MUTEX] = "mutex",     [UP_WAIT_COND] = "cond",
-		[UP_WAIT_RDLOCK] = "rwlock to read", [UP_WAIT_WRLOCK] = "rwlock to write",
-		[UP_WAIT_SEM] = "sem",	       [UP_WAIT_BARRIER] = "barrier",
-		[UP_WAIT_ONCE] = "once",       [UP_WAIT_WG] = "wg",
-		[UP_WAIT_SEND] = "room in chan", [UP_WAIT_RECV] = "item of chan",
-		[UP_WAIT_JOIN] = "end of",     [UP_WAIT_SLEEP] = "a moment",
+		[UP_WAIT_MUTEX] = "mutex",
+		[UP_WAIT_COND] = "cond",
+		[UP_WAIT_RDLOCK] = "rwlock to read",
+		[UP_WAIT_WRLOCK] = "rwlock to write",
+		[UP_WAIT_SEM] = "sem",
+		[UP_WAIT_BARRIER] = "barrier",
+		[UP_WAIT_ONCE] = "once",
+		[UP_WAIT_WG] = "wg",
+		[UP_WAIT_SEND] = "room in chan",
+		[UP_WAIT_RECV] = "item of chan",
+		[UP_WAIT_JOIN] = "end of",
+		[UP_WAIT_SLEEP] = "a moment",
 	};
 	uint32_t kind = up_load_relaxed(&u->wait.kind);
 	const void *obj = up_load_relaxed(&u->wait.obj);

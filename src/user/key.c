@@ -31,7 +31,7 @@ struct up_local {
 
 static struct {
 	struct up_lock lock;
-	uint32_t nr; /* places that there are; under the lock */
+	uint32_t nr;			/* places that there are; under the lock */
 	struct place *piece[NR_PIECES]; /* atomic; written once each */
 } keys;
 

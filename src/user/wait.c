@@ -55,8 +55,8 @@ static uint32_t end_wait(uint32_t *word, enum up_wait_result result)
 	/* acq_rel: who comes second sees what the first has done; pairs with itself and park() */
 	while (result_of(was) == UP_W_OPEN || UP_MUT(wait_claim_unchecked))
 		if (up_cas_acq_rel(word, &was,
-				   (was & ~(uint32_t)UP_W_PARKED) |
-					   (uint32_t)result << UP_W_RESULT_SHIFT))
+				   (was & ~(uint32_t)UP_W_PARKED) | (uint32_t)result
+									    << UP_W_RESULT_SHIFT))
 			break;
 	return was;
 }
@@ -194,8 +194,8 @@ void up_wait_give(struct up_waiter *w, struct up_wakes *k)
 {
 	struct up_uthread *u = w->u;
 	uint32_t *word = w->word;
-	uint32_t over = (w->open & ~(uint32_t)UP_W_PARKED) |
-			(uint32_t)UP_W_WOKEN << UP_W_RESULT_SHIFT;
+	uint32_t over = (w->open & ~(uint32_t)UP_W_PARKED) | (uint32_t)UP_W_WOKEN
+								     << UP_W_RESULT_SHIFT;
 	/* acq_rel: what is handed over is there; only the waiter's parking can come between */
 	uint32_t was = up_xchg_acq_rel(word, over);
 

@@ -42,7 +42,7 @@ enum up_wait_kind {
 
 /* The word: number of the wait, result, and two bits. */
 enum {
-	UP_W_PARKED = 1,      /* off its stack, or asleep: whoever ends the wait makes it ready */
+	UP_W_PARKED = 1, /* off its stack, or asleep: whoever ends the wait makes it ready */
 	UP_W_CANCELLABLE = 2,
 	UP_W_RESULT_SHIFT = 2,
 	UP_W_SEQ = 1 << 5,
@@ -62,7 +62,8 @@ struct up_uthread_wait {
 	uint32_t cancel_off; /* its own: depth */
 	uint32_t kind;	     /* its own; others look, for dumps */
 	const void *obj;
-	struct up_waiter *watcher; /* atomic: who waits for its end with a deadline, or UP_WATCH_OVER */
+	struct up_waiter
+		*watcher; /* atomic: who waits for its end with a deadline, or UP_WATCH_OVER */
 	struct upcall_cleanup *cleanups; /* its own: newest first */
 	struct up_local *locals;	 /* its own; key.c */
 	uint32_t nr_locals;

@@ -18,9 +18,9 @@ struct task {
 	ucontext_t ctx;
 	char *stack;
 	bool started, done;
-	bool in_call;  /* in up_sched_call(): off its stack */
-	bool off;      /* ... and its function is over: it waits to be ready */
-	bool ready;    /* made so, or goes straight on */
+	bool in_call;	      /* in up_sched_call(): off its stack */
+	bool off;	      /* ... and its function is over: it waits to be ready */
+	bool ready;	      /* made so, or goes straight on */
 	const uint32_t *lock; /* waits for it to be free */
 };
 
@@ -31,7 +31,7 @@ static struct {
 	int cur; /* -1: none of them */
 	ucontext_t home;
 	struct up_alarm *alarm[XS_THREADS]; /* of each */
-	unsigned used; /* preemptions */
+	unsigned used;			    /* preemptions */
 	uint16_t choice[MAX_DEPTH], options[MAX_DEPTH];
 	unsigned depth, known;
 	unsigned trace_len;

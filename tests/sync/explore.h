@@ -30,7 +30,7 @@ struct xs {
 struct xs_result {
 	uint64_t runs;
 	uint64_t steps;
-	const char *bad; /* of the first bad run, or NULL */
+	const char *bad;  /* of the first bad run, or NULL */
 	char trace[4096]; /* its order: who goes on, or a, b, ... whose alarm comes */
 };
 

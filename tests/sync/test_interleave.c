@@ -384,12 +384,12 @@ static const char *nothing_left(void)
 	return NULL;
 }
 
-#define SCENARIO(scenario, reset_, judge_, bound, ...)                                  \
-	static void scenario(void **state)                                              \
-	{                                                                               \
-		const struct xs e = { #scenario,   reset_,	     { __VA_ARGS__ }, judge_, \
-				      bound, &o, sizeof(o) };                           \
-		expect_good(&e);                                                        \
+#define SCENARIO(scenario, reset_, judge_, bound, ...)                            \
+	static void scenario(void **state)                                        \
+	{                                                                         \
+		const struct xs e = { #scenario, reset_, { __VA_ARGS__ }, judge_, \
+				      bound,	 &o,	 sizeof(o) };             \
+		expect_good(&e);                                                  \
 	}
 
 static void expect_good(const struct xs *e)
@@ -430,7 +430,8 @@ SCENARIO(wg_deadline, reset_wg, wg_left, 2, does, does, awaits_until, awaits)
 
 static void the_explorer_can_fail(void **state)
 {
-	const struct xs e = { "careless", reset, { careless, careless }, nothing_left, 2, &o, sizeof(o) };
+	const struct xs e = { "careless", reset,    { careless, careless }, nothing_left, 2,
+			      &o,	  sizeof(o) };
 	static struct xs_result res;
 
 	xs_explore(&e, &res);

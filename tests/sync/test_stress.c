@@ -35,7 +35,8 @@ static int on_point(unsigned nr, const char *name, void *arg)
 	uint64_t y = atomic_fetch_add(&x, 0x9e3779b97f4a7c15ull), end;
 
 	if (strncmp(name, "wait_", 5) && strncmp(name, "mutex_", 6) && strncmp(name, "cond_", 5) &&
-	    strncmp(name, "wg_", 3) && strncmp(name, "cancel_", 7) && strncmp(name, "join_", 5) && strncmp(name, "alarm_", 6))
+	    strncmp(name, "wg_", 3) && strncmp(name, "cancel_", 7) && strncmp(name, "join_", 5) &&
+	    strncmp(name, "alarm_", 6))
 		return 0;
 	y ^= y >> 29;
 	y *= 0xbf58476d1ce4e5b9ull;

@@ -25,13 +25,13 @@ static uint64_t soon(void)
 
 /* ---- waiters: one function each, by number of the result that they leave ---- */
 
-#define WAITER(name, expr)                             \
-	static void *name(void *arg)                   \
-	{                                              \
-		int *ret = arg;                        \
-		*ret = (expr);                         \
-		atomic_fetch_add(&step, 1);            \
-		return arg;                            \
+#define WAITER(name, expr)                  \
+	static void *name(void *arg)        \
+	{                                   \
+		int *ret = arg;             \
+		*ret = (expr);              \
+		atomic_fetch_add(&step, 1); \
+		return arg;                 \
 	}
 
 WAITER(locks, upcall_mutex_lock(&m))

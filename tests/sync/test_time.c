@@ -203,12 +203,9 @@ static int in_single_core(void)
 }
 
 static const struct apart cases[] = {
-	CASE("overshoot", overshoots),
-	CASE("beside_a_spinner", beside_a_spinner),
-	CASE("from_nothing", from_nothing),
-	CASE("many_at_once", many),
-	CASE("stopped_alarms", stopped),
-	CASE("in_single_core", in_single_core),
+	CASE("overshoot", overshoots),	    CASE("beside_a_spinner", beside_a_spinner),
+	CASE("from_nothing", from_nothing), CASE("many_at_once", many),
+	CASE("stopped_alarms", stopped),    CASE("in_single_core", in_single_core),
 };
 
 APART_MAIN(cases)
