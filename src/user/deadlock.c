@@ -33,7 +33,7 @@ int upcall_set_deadlock_hook(void (*fn)(void *arg), void *arg)
 
 static bool waits_inside(const struct up_uthread *u)
 {
-	return up_load_relaxed(&u->state) == UP_U_DONE ||
+	return !u->live || up_load_relaxed(&u->state) == UP_U_DONE ||
 	       (up_load_relaxed(&u->state) == UP_U_ASIDE && u->wait.kind != UP_WAIT_NONE &&
 		u->wait.kind != UP_WAIT_SLEEP);
 }

@@ -72,7 +72,7 @@ static struct up_uthread *timed_out(struct up_alarm *a)
 	return result_of(was) == UP_W_OPEN && (was & UP_W_PARKED) ? u : NULL;
 }
 
-/* Vcore context: off the stack.  From the exchange that parks it on it is its waker's. */
+/* Off the stack, in vcore context or on the next one's.  From the exchange that parks it on it is its waker's. */
 static void park(struct upcall_uthread *self, void *arg)
 {
 	struct up_uthread *u = (struct up_uthread *)self;
@@ -101,7 +101,7 @@ static void wait_on_vcore(struct up_waiter *w)
 {
 	/* acquire: what the waker has handed over */
 	if (result_of(up_load_acquire(w->word)) <= UP_W_TAKEN)
-		up_sched_call(w->u, park, w);
+		up_leave(w->u, park, w);
 	if (w->timed && !UP_MUT(wait_alarm_left))
 		up_alarm_stop(&w->alarm);
 }

@@ -67,7 +67,7 @@ struct up_uthread_wait {
 	struct upcall_cleanup *cleanups; /* its own: newest first */
 	struct up_local *locals;	 /* its own; key.c */
 	uint32_t nr_locals;
-};
+} __attribute__((aligned(16))); /* it is cleared in pieces of that size */
 
 #define UP_WATCH_OVER ((struct up_waiter *)1)
 

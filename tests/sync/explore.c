@@ -37,12 +37,18 @@ static struct {
 	unsigned trace_len;
 	struct xs_result *res;
 	bool over;
+	const volatile void *extra;
 } x = { .cur = -1 };
 
 struct up_runtime up_rt;
 struct up_host up_host;
 static struct up_port port;
 static struct upabi_procinfo info = { .num_vcores = 1 };
+
+void xs_watch(const volatile void *ptr)
+{
+	x.extra = ptr;
+}
 
 struct upcall_uthread *xs_uthread(unsigned nr)
 {
@@ -176,7 +182,8 @@ static bool watched(const volatile void *ptr)
 {
 	const volatile char *p = ptr, *o = x.e->watch, *t = (const char *)x.t;
 
-	return !ptr || (p >= o && p < o + x.e->watch_sz) || (p >= t && p < t + sizeof(x.t));
+	return !ptr || p == x.extra || (p >= o && p < o + x.e->watch_sz) ||
+	       (p >= t && p < t + sizeof(x.t));
 }
 
 void xs_access(const volatile void *ptr)
@@ -207,16 +214,11 @@ void up_preempt_enable(void)
 {
 }
 
-void up_lock_take(struct up_lock *l)
+/* Its holder is off its stack for a while: whoever wants it waits for that. */
+void up_lock_take_slowly(struct up_lock *l)
 {
-	struct task *t;
+	struct task *t = &x.t[x.cur];
 
-	if (x.cur < 0) {
-		l->word = 1;
-		return;
-	}
-	t = &x.t[x.cur];
-	xs_access(NULL);
 	t->lock = &l->word;
 	while (l->word)
 		pass();
@@ -224,12 +226,9 @@ void up_lock_take(struct up_lock *l)
 	l->word = 1;
 }
 
-void up_lock_drop(struct up_lock *l)
+void up_lock_wake(struct up_lock *l)
 {
-	if (!l->word)
-		xs_fail("a guard is dropped that nobody holds");
-	l->word = 0;
-	xs_access(NULL);
+	xs_fail("a guard has been slept for");
 }
 
 void up_sched_call(struct up_uthread *u, void (*fn)(struct upcall_uthread *, void *), void *arg)
@@ -245,6 +244,11 @@ void up_sched_call(struct up_uthread *u, void (*fn)(struct upcall_uthread *, voi
 	while (!t->ready)
 		pass();
 	t->in_call = t->off = false;
+}
+
+void up_leave(struct up_uthread *u, void (*fn)(struct upcall_uthread *, void *), void *arg)
+{
+	up_sched_call(u, fn, arg);
 }
 
 void up_go_on(struct up_uthread *u)
@@ -310,6 +314,7 @@ static void run(void)
 		x.t[i].stack = stack;
 		x.alarm[i] = NULL;
 	}
+	x.extra = NULL;
 	x.e->reset();
 	x.cur = 0;
 	x.t[0].started = true;

@@ -37,6 +37,8 @@ struct xs_result {
 void xs_explore(const struct xs *e, struct xs_result *ret);
 /* From within a thread: this run is bad. */
 void xs_fail(const char *why);
+/* One word more, of this run. */
+void xs_watch(const volatile void *ptr);
 struct upcall_uthread *xs_uthread(unsigned nr);
 
 #endif

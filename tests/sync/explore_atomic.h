@@ -33,6 +33,7 @@ void xs_access(const volatile void *ptr);
 #define up_store_release(p, v)	   XS_STORE(p, v)
 #define up_store_seq_cst(p, v)	   XS_STORE(p, v)
 #define up_xchg_acq_rel(p, v)	   XS_XCHG(p, v)
+#define up_xchg_release(p, v)	   XS_XCHG(p, v)
 #define up_fetch_add_release(p, v) XS_ADD(p, v)
 #define up_fetch_sub_acq_rel(p, v) XS_SUB(p, v)
 #define up_fetch_or_release(p, v)  XS_OR(p, v)

@@ -196,6 +196,7 @@ static void reset_to(size_t cap)
 {
 	reset();
 	upcall_chan_create(&o.ch, sizeof(long), cap);
+	xs_watch(o.ch); /* its guard comes first */
 }
 
 static void reset_1(void)
