@@ -162,7 +162,7 @@ void up_alarm_set(struct up_alarm *a, uint32_t vcore, uint64_t at)
 	if (sooner)
 		up_store_relaxed(&w->next, at);
 	up_lock_drop(&w->lock);
-	if (!sooner || UP_MUT(alarm_not_told))
+	if (!sooner)
 		return;
 	/* The lookout says when it comes, then looks at the wheels; we did it the other way round: one
 	 * of us sees the other. */

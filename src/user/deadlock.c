@@ -61,7 +61,7 @@ static uint64_t switches(void)
 	uint32_t v;
 
 	for (v = 0; v < up_rt.max_vcores; v++)
-		nr += up_load_relaxed(&up_rt.vcores[v].stats.switches);
+		nr += up_load_relaxed(&up_rt.vcores[v].stats->switches);
 	return nr;
 }
 
