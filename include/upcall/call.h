@@ -57,10 +57,6 @@ int upcall_connect(int fd, const struct sockaddr *addr, socklen_t addr_sz);
  * outside of uthreads only. */
 int upcall_poll(struct pollfd *fds, nfds_t nr, int64_t timeout_ns);
 
-/* Sleeps for ns nanoseconds of CLOCK_MONOTONIC, the whole time, whatever comes between: 0.  Context:
- * any but vcore; may block.  Errors: none. */
-int upcall_sleep_ns(uint64_t ns);
-
 #pragma GCC visibility pop
 #ifdef __cplusplus
 }

@@ -23,6 +23,7 @@
 #include <upcall/fork.h>
 #include <upcall/proc.h>
 #include <upcall/sched.h>
+#include <upcall/sync.h>
 #include <upcall/uthread.h>
 #include <upcall/version.h>
 

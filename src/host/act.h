@@ -109,6 +109,8 @@ struct up_host_hooks {
 	void (*publish)(struct up_act *a);
 	/* TO_S, CHANGE and whatever else is the process side's: true when the activation parks. */
 	bool (*leave)(struct up_act *a, uint64_t how);
+	/* The lookout: does what is due at a moment of the process side's; when the next one is. */
+	uint64_t (*alarm)(uint64_t now);
 	bool (*idle)(uint32_t vcore); /* nothing else could run on this vcore */
 };
 

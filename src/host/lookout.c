@@ -176,7 +176,12 @@ static void look_around(uint64_t now)
 /* When there will be something to do. */
 static uint64_t next_ns(uint64_t now)
 {
-	uint64_t next = now + REST_NS, dl = up_load_acquire(&up_host.deadline);
+	uint64_t next = now + REST_NS, dl = up_load_acquire(&up_host.deadline), alarm;
+
+	if (up_host.hooks.alarm) {
+		alarm = up_host.hooks.alarm(now);
+		next = UP_MIN(next, alarm);
+	}
 
 	if (any_online())
 		next = UP_MIN(next, UP_MAX(lookout.look_ns, now));

@@ -155,15 +155,3 @@ int upcall_poll(struct pollfd *fds, nfds_t nr, int64_t timeout_ns)
 		ts = up_ns_timespec(until > now ? until - now : 0);
 	}
 }
-
-int upcall_sleep_ns(uint64_t ns)
-{
-	struct timespec until = up_ns_timespec(up_ns_after(up_now_ns(), ns));
-	long r;
-
-	do /* absolute: what interrupts it costs it no time */
-		r = upcall_syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 1 /* TIMER_ABSTIME */,
-				   (long)&until, 0, 0, 0);
-	while (r == -EINTR);
-	return (int)r;
-}

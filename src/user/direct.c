@@ -57,6 +57,7 @@ void up_direct_to(struct up_act *a, struct up_uthread *u, struct up_uthread *n,
 	u->cs_depth = 0;
 	u->resched = false;
 	count(a, n);
+	up_store_relaxed(&up_rt.vcores[a->vcore].fs, fs);
 	n->last_act = a->num;
 	n->state = UP_U_RUNNING;
 	up_arch_switch(&u->sp, n->sp, n, n->fs == u->fs ? 0 : fs, then, u);

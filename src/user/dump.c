@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/uio.h>
 
 #include "base/atomic.h"
 #include "base/syscall.h"
@@ -72,6 +73,66 @@ static const char *state_name(uint32_t state)
 	return state < sizeof(names) / sizeof(names[0]) ? names[state] : "?";
 }
 
+/* Memory that may be gone by now. */
+static bool peek(const void *at, void *ret, size_t sz)
+{
+	struct iovec to = { ret, sz }, from = { (void *)(uintptr_t)at, sz };
+
+	return up_syscall6(SYS_process_vm_readv, up_host.pid, (long)&to, 1, (long)&from, 1, 0) ==
+	       (long)sz;
+}
+
+/* Whoever has this thread pointer. */
+static void put_owner(struct out *o, uintptr_t fs)
+{
+	const struct up_uthread *u;
+	struct up_list *l;
+
+	for (l = up_load_acquire(&up_rt.all.next); fs && l && l != &up_rt.all;
+	     l = up_load_acquire(&l->next)) {
+		u = up_container_of(l, struct up_uthread, all);
+		if (u->live && u->fs == fs) {
+			put_num(o, " held by uthread ", u->id);
+			return;
+		}
+	}
+	if (fs)
+		put_hex(o, " held by thread 0x", fs);
+}
+
+static void put_wait(struct out *o, const struct up_uthread *u)
+{
+	static const char *const names[UP_WAIT_NR] = {
+		[UP_WAIT_MUTEX] = "mutex",
+		[UP_WAIT_COND] = "cond",
+		[UP_WAIT_RDLOCK] = "rwlock to read",
+		[UP_WAIT_WRLOCK] = "rwlock to write",
+		[UP_WAIT_SEM] = "sem",
+		[UP_WAIT_BARRIER] = "barrier",
+		[UP_WAIT_ONCE] = "once",
+		[UP_WAIT_WG] = "wg",
+		[UP_WAIT_SEND] = "room in chan",
+		[UP_WAIT_RECV] = "item of chan",
+		[UP_WAIT_JOIN] = "end of",
+		[UP_WAIT_SLEEP] = "a moment",
+	};
+	uint32_t kind = up_load_relaxed(&u->wait.kind);
+	const void *obj = up_load_relaxed(&u->wait.obj);
+	struct upcall_rwlock rw;
+	struct upcall_mutex m;
+
+	if (up_load_relaxed(&u->state) != UP_U_ASIDE || kind >= UP_WAIT_NR || !names[kind])
+		return;
+	put(o, " waits for ");
+	put(o, names[kind]);
+	if (obj)
+		put_hex(o, " 0x", (uintptr_t)obj);
+	if (kind == UP_WAIT_MUTEX && peek(obj, &m, sizeof(m)))
+		put_owner(o, m.owner);
+	if ((kind == UP_WAIT_RDLOCK || kind == UP_WAIT_WRLOCK) && peek(obj, &rw, sizeof(rw)))
+		put_owner(o, rw.owner);
+}
+
 static void put_uthread(struct out *o, const struct up_uthread *u)
 {
 	if (!u->live)
@@ -85,6 +146,8 @@ static void put_uthread(struct out *o, const struct up_uthread *u)
 	if (u->kind == UP_CTX_FRAME && u->frame)
 		put_hex(o, " preempted at 0x", up_frame_pc(u->frame));
 	put_hex(o, " fn 0x", (uintptr_t)u->fn);
+	put_hex(o, " at 0x", (uintptr_t)u);
+	put_wait(o, u);
 	put(o, "\n");
 }
 

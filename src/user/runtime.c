@@ -86,6 +86,7 @@ static void fill_host_cfg(const struct upcall_opts *o, struct up_host_cfg *cfg)
 	cfg->hooks = (struct up_host_hooks){ .vc_stack = up_vcore_stack,
 					     .vc_entry = up_vcore_entry,
 					     .publish = up_vcore_publish,
+					     .alarm = up_alarm_look,
 					     .leave = up_vcore_leave };
 }
 
@@ -105,6 +106,7 @@ static void undo(void)
 		up_rt.fork->fini();
 	if (up_rt.sched.fini)
 		up_rt.sched.fini();
+	up_alarm_fini();
 	up_vcore_fini();
 	if (receiver.fs)
 		up_tls_destroy(receiver.fs);
@@ -149,6 +151,8 @@ static int prepare(const struct upcall_opts *o, const struct upcall_sched_ops *d
 		r = up_slot_init(cfg->max_acts);
 	if (!r)
 		r = up_vcore_init(cfg->max_vcores);
+	if (!r)
+		r = up_alarm_init(cfg->max_vcores);
 	if (!r && up_rt.sched.init)
 		r = up_rt.sched.init(cfg->max_vcores);
 	if (!r)
@@ -278,6 +282,8 @@ int upcall_stop(void)
 	up_slot_count(&made, &live);
 	if (live != 1)
 		return -EBUSY;
+	up_local_end(u, false);
+	up_rt.stopping = true;
 	up_sched_call(u, go_home, NULL);
 	/* On the first thread again. */
 	up_arch_set_gs(0);
@@ -522,6 +528,7 @@ void up_fork_child(void)
 	up_host_forget();
 	up_slot_fork_child();
 	up_publish_fork_child();
+	up_alarm_fini();
 	memset(&up_rt, 0, sizeof(up_rt));
 	memset(&receiver, 0, sizeof(receiver));
 }

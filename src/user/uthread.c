@@ -149,6 +149,21 @@ static void attending(struct upcall_uthread *self, void *arg)
 	up_act_self_vc()->gs.uthread = self;
 }
 
+void up_go_on(struct up_uthread *u)
+{
+	struct up_act *a = up_act_self_vc();
+
+	if (up_run_state(up_gs_run()) == UP_RUN_VCORE && !a->gs.uthread)
+		a->gs.uthread = u;
+	else /* another has its place already */
+		up_ready(u, UPCALL_WOKEN);
+}
+
+uint32_t up_vcore_here(void)
+{
+	return up_act_self_vc()->vcore;
+}
+
 void up_attend(void)
 {
 	up_sched_call(up_gs_uthread(), attending, NULL);
@@ -300,9 +315,11 @@ static void ended(struct upcall_uthread *self, void *arg)
 	struct up_uthread *u = (struct up_uthread *)self, *j = up_load_relaxed(&u->joiner);
 
 	u->state = UP_U_DONE;
+	do
+		if (UP_UNLIKELY(j == JOINING))
+			up_wait_watched(u); /* while the claim keeps it from being freed */
 	/* acq_rel: pairs with the joiner's exchange: one of us sees the other */
-	while (!up_cas_acq_rel(&u->joiner, &j, j ? CLAIMED : DONE))
-		;
+	while (!up_cas_acq_rel(&u->joiner, &j, j ? CLAIMED : DONE));
 	if (j == DETACHED)
 		push_dead(u);
 	else if (j && j != JOINING)
@@ -329,6 +346,9 @@ static void end_for_joiner(struct up_uthread *u)
 __attribute__((noreturn)) static void end(struct up_uthread *u, void *value)
 {
 	u->value = value;
+	u->wait.cancel_off++; /* no second end on the way to the first */
+	if (UP_UNLIKELY(u->wait.cleanups || u->wait.locals))
+		up_exit_cleanup(u);
 	if (up_rt.own_tls)
 		up_tls_run_dtors();
 	up_libc_gone(u);
@@ -559,6 +579,29 @@ static bool run_in_place(struct up_uthread *self, struct up_uthread *u)
 	return true;
 }
 
+int up_join_begin(struct up_uthread *u, bool *ret_ended)
+{
+	return claim(u, JOINING, ret_ended);
+}
+
+void up_join_end(struct up_uthread *u, bool ended, void **ret_value)
+{
+	if (!ended)
+		up_leave(up_gs_uthread(), join_wait, u);
+	if (ret_value)
+		*ret_value = u->value;
+	up_section_enter();
+	free_uthread(up_cell_mine(), u);
+	up_section_leave();
+}
+
+bool up_join_abandon(struct up_uthread *u)
+{
+	struct up_uthread *was = JOINING;
+
+	return up_cas_acq_rel(&u->joiner, &was, (struct up_uthread *)NULL);
+}
+
 int upcall_uthread_join(struct upcall_uthread *w, void **ret_value)
 {
 	struct up_uthread *u = (struct up_uthread *)w, *self = up_self();
@@ -574,13 +617,12 @@ int upcall_uthread_join(struct upcall_uthread *w, void **ret_value)
 	r = claim(u, JOINING, &ended);
 	if (r)
 		return r;
-	if (!ended && !run_in_place(self, u))
-		up_leave(self, join_wait, u);
-	if (ret_value)
-		*ret_value = u->value;
-	up_section_enter();
-	free_uthread(up_cell_mine(), u);
-	up_section_leave();
+	if (!ended) {
+		self->wait.kind = UP_WAIT_JOIN;
+		self->wait.obj = u;
+		ended = run_in_place(self, u);
+	}
+	up_join_end(u, ended, ret_value);
 	return 0;
 }
 

@@ -21,6 +21,7 @@
 #include "host/act.h"
 #include "base/lock.h"
 #include "upcall/upcall.h"
+#include "user/wait.h"
 
 enum up_ctx_kind {
 	UP_CTX_COOP = 0,  /* saved by a call: sp */
@@ -90,6 +91,7 @@ struct up_uthread {
 	struct up_sig_record *sig_records; /* handlers that run on it, newest first */
 	void *exit_value;     /* of pthread_exit() */
 	stack_t altstack;
+	struct up_uthread_wait wait;
 
 	/* The slot's; what stands above is cleared for each uthread that it serves (slot.c). */
 	struct up_stack stack;
@@ -126,6 +128,7 @@ struct up_vcore {
 	uint32_t change_to;  /* vcore + 1 that must go on before us */
 	uint32_t idle;	     /* looks for work, or is offline for want of it */
 	uint32_t was_masked; /* see run() */
+	uint64_t fs;	     /* of the uthread that it runs, or ran last; others look */
 	bool came;	     /* has not come upon work since it came, or was idle */
 	void *stack_lo;
 	void *stack_top;
@@ -160,6 +163,7 @@ struct up_runtime {
 	bool own_tls;
 	bool tls_works; /* blocks of our own can be made, whether uthreads have them or not */
 	uint32_t target;     /* vcores wanted when there is work */
+	bool stopping;	     /* uthread 0 goes home: nobody else is there to wait for */
 	uint32_t nr_idle;    /* vcores whose `idle` is set; atomic */
 	bool ranked;	     /* somebody has had another priority than the default */
 	uint32_t max_vcores;
@@ -186,6 +190,9 @@ struct up_runtime {
 extern struct up_runtime up_rt;
 
 /* The calling uthread; NULL on any other thread (whose GS base is 0: see up_gs_ours()). */
+#ifdef UP_ATOMIC_REPLACEMENT
+struct up_uthread *up_self(void); /* an explorer's */
+#else
 static inline struct up_uthread *up_self(void)
 {
 	struct up_uthread *u;
@@ -198,6 +205,7 @@ static inline struct up_uthread *up_self(void)
 		return NULL;
 	return u;
 }
+#endif
 /* True when the GS base is an activation's and this thread is that activation. */
 bool up_on_act(void);
 
@@ -253,6 +261,9 @@ __attribute__((noreturn)) void up_vcore_again(void);
 void *up_vcore_stack(uint32_t v);
 void up_vcore_publish(struct up_act *a);
 bool up_vcore_leave(struct up_act *a, uint64_t how);
+/* In a function that up_sched_call() or up_leave() runs: who has left goes on, at once where it can. */
+void up_go_on(struct up_uthread *u);
+uint32_t up_vcore_here(void); /* there, too */
 /* Into the scheduler's hands: vcore context, or a uthread with preemption off. */
 void up_to_sched(struct up_uthread *u, uint32_t v, enum upcall_why why);
 /* Make ready: vcore context, or a uthread with preemption off, or any other thread. */
@@ -266,6 +277,10 @@ void up_wake_vcore(void);
 /* again.c; vcore context, owner of u, which was turned out of a call */
 void up_again_push(struct up_uthread *u);
 void up_again_leave(struct up_uthread *u); /* the innermost */
+
+/* deadlock.c; vcore context, before the core is given back for want of work.  True: the program has been
+ * told of one, and may have ended it. */
+bool up_deadlock_told(void);
 
 /* event.c */
 void up_event_drain(struct up_vcore *vc);
@@ -326,6 +341,10 @@ void up_slot_count(uint64_t *ret_made, uint64_t *ret_live);
 int64_t up_slot_counted(void);
 
 /* uthread.c */
+/* The steps of a join: a claim on u; its end; the claim given up (false: u has ended meanwhile). */
+int up_join_begin(struct up_uthread *u, bool *ret_ended);
+void up_join_end(struct up_uthread *u, bool ended, void **ret_value);
+bool up_join_abandon(struct up_uthread *u);
 int up_uthread_adopt_main(struct up_uthread **ret_u);
 void up_uthread_free_dead(void);
 struct up_uthread *up_uthread_of_stack(uintptr_t at);

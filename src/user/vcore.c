@@ -181,6 +181,7 @@ __attribute__((noreturn)) static void run(struct up_act *a, struct up_uthread *u
 	if (up_libc_has_signal(u))
 		up_libc_push_handlers(u);
 	vc->stats->switches++;
+	up_store_relaxed(&vc->fs, fs);
 	up_trace_run(vc, u);
 	if (u->last_act != a->num) {
 		if (u->kind == UP_CTX_FRAME)
@@ -283,7 +284,7 @@ static struct up_uthread *pick(struct up_vcore *vc)
 static bool pending(const struct up_vcore *vc)
 {
 	return up_load_acquire(&up_rt.port->vc[vc->id].notif_pending) ||
-	       up_load_relaxed(&up_rt.back);
+	       up_load_relaxed(&up_rt.back) || up_load_relaxed(&up_alarms_due);
 }
 
 /* Looks for work for a while.  NULL: something is pending, or there is none. */
@@ -457,6 +458,8 @@ __attribute__((noreturn)) static void loop(struct up_act *a)
 		if (up_load_relaxed(a->gs.parked))
 			up_watch_arm(vc->id);
 		up_event_drain(vc);
+		if (UP_UNLIKELY(up_load_relaxed(&up_alarms_due)))
+			up_alarm_run(vc->id);
 		nr = take_back(vc->id) + (a->gs.uthread != NULL);
 		if (nr > 1 && !UP_MUT(unblocked_wakes_nobody))
 			wake_vcore(vc->id);
@@ -480,7 +483,7 @@ __attribute__((noreturn)) static void loop(struct up_act *a)
 			wake_next(vc);
 			run(a, u);
 		}
-		if (!pending(vc)) {
+		if (!pending(vc) && !up_deadlock_told()) {
 			up_trace(vc, UPABI_TR_OFFLINE, UPABI_TR_OFF_IDLE, 0, 0);
 			up_arch_to_own(UP_OWN_YIELD);
 		}

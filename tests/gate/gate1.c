@@ -24,6 +24,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "announced.h"
 #include "gate1_sched.h"
 #include "ordinary.h"
 #include "program.h"
@@ -273,7 +274,7 @@ static void take_and_give_back(unsigned limit, unsigned dog)
 	do { /* what is granted stays until it is taken */
 		v = v ? v - 1 : limit - 1;
 		preempts += !upcall_preempt((int)v, 100000);
-		upcall_sleep_ns(200000);
+		announced_sleep_ns(200000);
 	} while (limit > 1 && upcall_nr_vcores() >= limit && !gate1_stopping());
 	if (limit < 2) {
 		alone++;
@@ -285,7 +286,7 @@ static void take_and_give_back(unsigned limit, unsigned dog)
 	watchdog_doing(dog, "the disturber: waiting for a vcore");
 	CHECK(!upcall_request(limit, 1));
 	while (upcall_nr_vcores() < limit && !gate1_stopping())
-		upcall_sleep_ns(200000);
+		announced_sleep_ns(200000);
 	came += upcall_nr_vcores() >= limit;
 	watchdog_doing(dog, "the disturber");
 }
@@ -317,7 +318,7 @@ static void *disturber(void *arg)
 			__atomic_store_n(&disturbed, true, __ATOMIC_RELEASE);
 		}
 		disturb(&me, limit);
-		upcall_sleep_ns(300000 + gate1_below(&me, 5000000));
+		announced_sleep_ns(300000 + gate1_below(&me, 5000000));
 		watchdog_pat(dog);
 	}
 	CHECK(!upcall_request(limit, 1));
@@ -387,7 +388,7 @@ static void crowd(struct gate1_me *me, uint64_t seconds)
 	watchdog_doing(main_dog, "main: waiting for the episode's end");
 	sent->go = 1;
 	while (goes_on(from, seconds) || !__atomic_load_n(&disturbed, __ATOMIC_ACQUIRE)) {
-		upcall_sleep_ns(20000000);
+		announced_sleep_ns(20000000);
 		watchdog_pat(main_dog);
 	}
 	__atomic_store_n(&stop, true, __ATOMIC_RELEASE);

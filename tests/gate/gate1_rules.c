@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdlib.h>
 
+#include "announced.h"
 #include "ordinary.h"
 #include "tap.h"
 #include "watchdog.h"
@@ -164,7 +165,7 @@ static void served_without_its_core(void)
 		exit(1);
 	for (i = 0; i < CROWD; i++)
 		upcall_uthread_create(&u[i], NULL, spin, &turns[i]);
-	upcall_sleep_ns(30 * MS);
+	announced_sleep_ns(30 * MS);
 	r = upcall_request(1, 1);
 	while (upcall_nr_vcores() > 1) { /* wanting less takes nothing from those that work */
 		upcall_preempt(1, 100000);
@@ -245,7 +246,7 @@ static void *reads_announced(void *arg)
 static void *sleeps_announced(void *arg)
 {
 	while (!__atomic_load_n(&over, __ATOMIC_ACQUIRE))
-		upcall_sleep_ns(50 * MS);
+		announced_sleep_ns(50 * MS);
 	return NULL;
 }
 
@@ -325,7 +326,7 @@ static void spurious_signal_in_a_sleep(void)
 	while (!__atomic_load_n(&sleeper_tid, __ATOMIC_ACQUIRE))
 		upcall_yield();
 	for (i = 0; i < 3; i++) {
-		upcall_sleep_ns(10 * MS);
+		announced_sleep_ns(10 * MS);
 		syscall(SYS_tgkill, getpid(), sleeper_tid, SIGURG);
 	}
 	upcall_uthread_join(u, NULL);

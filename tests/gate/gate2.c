@@ -35,6 +35,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "announced.h"
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/clock.h"
@@ -402,7 +403,7 @@ static void settle(struct outcome *o)
 		o->kside_unblocked = up_load_acquire(&i->nr_unblocked);
 		if (o->kside_blocked == o->kside_unblocked)
 			break;
-		upcall_sleep_ns(1000000); /* a block itself, of no interest: read once more below */
+		announced_sleep_ns(1000000); /* a block itself, of no interest: read once more below */
 	}
 }
 

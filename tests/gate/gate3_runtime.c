@@ -11,6 +11,7 @@
 
 #include <upcall/upcall.h>
 
+#include "announced.h"
 #include "base/clock.h"
 #include "base/syscall.h"
 
@@ -22,7 +23,7 @@
 static void *announced(void *arg)
 {
 	for (unsigned i = 0; i < NAPS; i++)
-		if (upcall_sleep_ns(NAP_NS))
+		if (announced_sleep_ns(NAP_NS))
 			return NULL;
 	return arg;
 }

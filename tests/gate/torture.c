@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "announced.h"
 #include "ordinary.h"
 #include "program.h"
 #include "watchdog.h"
@@ -299,7 +300,7 @@ static void *blocker(void *arg)
 		ns = 20000 + below(&s, 300000);
 		ts.tv_nsec = (long)ns;
 		if (below(&s, 2))
-			upcall_sleep_ns(ns);
+			announced_sleep_ns(ns);
 		else if (nanosleep(&ts, NULL))
 			corrupt("nanosleep, errno", 0, (uint64_t)errno, 0);
 		do_stint(&s, upcall_uthread_self());
@@ -332,7 +333,7 @@ static void *disturber(void *arg)
 			if (!upcall_notify(UPCALL_EV_USER, (int)below(&s, max), 1, 2))
 				count(&nr.notified);
 		}
-		upcall_sleep_ns(100000 + below(&s, 700000));
+		announced_sleep_ns(100000 + below(&s, 700000));
 	}
 	watchdog_out(dog);
 	return NULL;
@@ -418,7 +419,7 @@ static void crowd(uint64_t *s, uint64_t until)
 	watchdog_doing(main_dog, "main: watching");
 	outside_set(true);
 	while (now_ns() < until && get(&nr.migrations) < opt.migrations) {
-		upcall_sleep_ns(5000000);
+		announced_sleep_ns(5000000);
 		watchdog_pat(main_dog);
 	}
 	watchdog_doing(main_dog, "main: joining");

@@ -12,6 +12,7 @@
 
 #include <upcall/upcall.h>
 
+#include "announced.h"
 #include "apart.h"
 #include "entries.h"
 

@@ -59,7 +59,7 @@ static int errors_come_back(void)
 	CHECK_INT(upcall_syscall(99999, 0, 0, 0, 0, 0, 0), -ENOSYS);
 	CHECK_INT(upcall_poll(NULL, 1, 0), -EFAULT);
 	CHECK_INT(upcall_poll(&p, 1, 1000), 0);
-	CHECK_INT(upcall_sleep_ns(0), 0);
+	CHECK_INT(announced_sleep_ns(0), 0);
 	CHECK_INT(errno, 77);
 	CHECK_INT(pipe(fds), 0);
 	CHECK_INT(upcall_write(fds[1], "a", 1), 1);
@@ -72,11 +72,11 @@ static int sleeps_whole(void)
 {
 	uint64_t from = apart_now_ns();
 
-	CHECK_INT(upcall_sleep_ns(3 * MS), 0); /* the plain call, before the start */
+	CHECK_INT(announced_sleep_ns(3 * MS), 0); /* the plain call, before the start */
 	CHECK(apart_now_ns() - from >= 3 * MS);
 	rt_start(1);
 	from = apart_now_ns();
-	CHECK_INT(upcall_sleep_ns(20 * MS), 0);
+	CHECK_INT(announced_sleep_ns(20 * MS), 0);
 	CHECK(apart_now_ns() - from >= 20 * MS);
 	from = apart_now_ns();
 	CHECK_INT(upcall_poll(NULL, 0, 10 * MS), 0);

@@ -266,7 +266,7 @@ static int block_inside(void)
 
 	start_beside(1);
 	upcall_critical_enter();
-	upcall_sleep_ns(5 * MS);
+	announced_sleep_ns(5 * MS);
 	before = atomic_load(&others_ran);
 	rt_spin_ns(20 * MS);
 	CHECK_INT(atomic_load(&others_ran), before);

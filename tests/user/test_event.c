@@ -240,7 +240,8 @@ static int hears_of_blocks(void)
 	rt_start(1);
 	CHECK_INT(upcall_event_handle(UPCALL_EV_BLOCKED, told, &blocked), 0);
 	CHECK_INT(upcall_event_handle(UPCALL_EV_UNBLOCKED, told, &unblocked), 0);
-	AWAIT(atomic_load(&blocked) >= 3 && atomic_load(&unblocked) >= 3, upcall_sleep_ns(1 * MS));
+	AWAIT(atomic_load(&blocked) >= 3 && atomic_load(&unblocked) >= 3,
+	      announced_sleep_ns(1 * MS));
 	rt_stop();
 	return 0;
 }

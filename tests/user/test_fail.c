@@ -51,7 +51,7 @@ static int life(void)
 	}
 	for (i = 0; i < made; i++)
 		CHECK(rt_join(u[i]) == &u[i]);
-	CHECK_INT(upcall_sleep_ns(100000), 0);
+	CHECK_INT(announced_sleep_ns(100000), 0);
 	rt_stop();
 	return first;
 }
@@ -153,7 +153,7 @@ static int denied_later(unsigned nr, unsigned err)
 		r = upcall_uthread_create(&u[made], NULL, yields, &u[made]);
 		CHECK(r <= 0);
 		made += !r;
-		upcall_sleep_ns(100000);
+		announced_sleep_ns(100000);
 	}
 	for (i = 0; i < made; i++)
 		CHECK(rt_join(u[i]) == &u[i]);

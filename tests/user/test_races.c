@@ -58,7 +58,7 @@ static void *sleeps(void *arg)
 
 	for (i = 0; i < 30; i++) {
 		if (i % 2)
-			CHECK_INT(upcall_sleep_ns(50000), 0);
+			CHECK_INT(announced_sleep_ns(50000), 0);
 		else
 			CHECK_INT(nanosleep(&ts, NULL), 0);
 		atomic_fetch_add(&laps, 1);
@@ -157,7 +157,7 @@ static int race_9_17_76(void)
 	for (i = 1; i <= 100; i++) {
 		struct upcall_uthread *u = rt_make(count, NULL);
 
-		AWAIT(atomic_load(&laps) == i, upcall_sleep_ns(20000));
+		AWAIT(atomic_load(&laps) == i, announced_sleep_ns(20000));
 		rt_join(u);
 	}
 	CHECK(atomic_load(&plan.held));

@@ -51,7 +51,7 @@ static void once(unsigned vcores)
 {
 	rt_start(vcores);
 	rt_join(rt_make(nothing, NULL));
-	upcall_sleep_ns(100000); /* a block: a watcher and a replacement are made */
+	announced_sleep_ns(100000); /* a block: a watcher and a replacement are made */
 	rt_stop();
 }
 
@@ -156,7 +156,7 @@ static int max_acts_1(void)
 	rt_start_opts((struct upcall_opts){ .vcores = 1, .max_acts = 1 });
 	struct upcall_uthread *u = rt_make(nothing, &st);
 
-	upcall_sleep_ns(2 * MS);
+	announced_sleep_ns(2 * MS);
 	CHECK(rt_join(u) == &st);
 	st = rt_stats();
 	CHECK_INT(st.activations, 1);
@@ -350,7 +350,7 @@ static int single_blocks_and_yields(void)
 	CHECK_INT(upcall_request(0, 0), 0);
 	u = rt_make(nothing, &running);
 	upcall_yield();
-	upcall_sleep_ns(1 * MS);
+	announced_sleep_ns(1 * MS);
 	CHECK(rt_join(u) == &running);
 	CHECK_INT(upcall_request(1, 0), 0);
 	rt_stop();

@@ -37,7 +37,7 @@ static int refused(long r)
 static void *yields(void *arg)
 {
 	upcall_yield();
-	refused(upcall_sleep_ns(200000));
+	refused(announced_sleep_ns(200000));
 	upcall_yield();
 	return arg;
 }

@@ -55,7 +55,7 @@ static int case_slices(void)
 		CHECK_INT(upcall_uthread_create(&u[i], NULL, spin, NULL), 0);
 	upcall_get_stats(&before);
 	from = now_ns();
-	upcall_sleep_ns(RUN_NS);
+	announced_sleep_ns(RUN_NS);
 	upcall_get_stats(&after);
 	stop = 1;
 	for (int i = 0; i < SPINNERS; i++)
