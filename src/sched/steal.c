@@ -51,7 +51,7 @@ struct queue {
 
 static struct queue *queues;
 static unsigned nr_queues;
-static bool has_levels;	 /* somebody had another than the default: only levels tell who is first */
+static bool has_levels; /* somebody had another than the default: only levels tell who is first */
 
 /* A uthread's words: links, and where it is queued (0: nowhere), which changes with that queue's lock. */
 static struct upcall_uthread **next_of(struct upcall_uthread *u)
@@ -120,7 +120,8 @@ static void put(struct queue *q, unsigned vcore, struct upcall_uthread *u, unsig
 	else
 		l->head = u;
 	l->tail = u;
-	up_store_relaxed(place_of(u), place(vcore, level)); /* others read it before they have the lock */
+	up_store_relaxed(place_of(u),
+			 place(vcore, level)); /* others read it before they have the lock */
 	/* relaxed: hints for who looks without the lock, which orders the rest */
 	up_store_relaxed(&q->mask, q->mask | 1u << level);
 	up_store_relaxed(&q->len, q->len + 1);
@@ -315,8 +316,8 @@ static unsigned near_data(struct upcall_uthread *u, unsigned vcore, enum upcall_
 {
 	uintptr_t home = *home_of(u);
 
-	if (why != UPCALL_UNBLOCKED || !home || home - 1 == vcore ||
-	    !is_empty(&queues[home - 1]) || upcall_vcore_cpu((unsigned)home - 1) < 0)
+	if (why != UPCALL_UNBLOCKED || !home || home - 1 == vcore || !is_empty(&queues[home - 1]) ||
+	    upcall_vcore_cpu((unsigned)home - 1) < 0)
 		return vcore;
 	return (unsigned)home - 1;
 }

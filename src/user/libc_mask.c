@@ -40,9 +40,9 @@ static struct {
 	uint32_t nr_apart[64]; /* uthreads that have it otherwise than the base says */
 
 	/* Written with the lock; read by anyone: */
-	uint64_t apart; /* what somebody has otherwise */
+	uint64_t apart;	 /* what somebody has otherwise */
 	uint64_t closed; /* blocked by all: the receiver's mask */
-	uint32_t ever; /* somebody has blocked something: who comes or goes has to look */
+	uint32_t ever;	 /* somebody has blocked something: who comes or goes has to look */
 
 	uint32_t wanted;  /* counts changes of `closed` and requests to look */
 	uint32_t done;	  /* futex: the last one that the receiver has taken over */
@@ -294,8 +294,8 @@ int up_libc_start(struct up_uthread *u)
 		return err;
 	}
 	/* Where Linux has no such barrier they look each time. */
-	masks.ever =
-		up_syscall3(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) < 0;
+	masks.ever = up_syscall3(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) <
+		     0;
 	for (int sig = 1; sig <= 64; sig++)
 		faults |= up_fault_old_action(sig, NULL, NULL) ? up_sig_bit(sig) : 0;
 	all &= ~faults;

@@ -21,11 +21,11 @@
  * Marks in `joiner`, besides NULL (nobody yet) and a uthread (who waits).  A stack that is free keeps
  * the word, so that a handle used once too often is found out until another uthread takes the place.
  */
-#define DONE	 ((struct up_uthread *)1)
-#define DETACHED ((struct up_uthread *)2)
-#define JOINING	 ((struct up_uthread *)3)
-#define CLAIMED	 ((struct up_uthread *)4) /* it has ended, and one alone is to free it */
-#define FREED	 ((struct up_uthread *)5)
+#define DONE	  ((struct up_uthread *)1)
+#define DETACHED  ((struct up_uthread *)2)
+#define JOINING	  ((struct up_uthread *)3)
+#define CLAIMED	  ((struct up_uthread *)4) /* it has ended, and one alone is to free it */
+#define FREED	  ((struct up_uthread *)5)
 #define LAST_MARK FREED
 
 /* Kernel threads' numbers end at 2^22; libc's locks need 30 bits. */

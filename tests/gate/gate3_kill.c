@@ -478,11 +478,13 @@ static unsigned names_left(void)
 
 /* What no victim reaches by itself is brought about (aim_at).  A pool that has grown is trimmed after
  * half a second, for which no victim lives; the others are refusals and second tries, which a test must
- * bring about.  Those that do stop there: tests/host/test_act.c, tests/user/test_handover.c. */
+ * bring about.  Those that do stop there: tests/host/test_act.c, tests/user/test_handover.c.  A trace is
+ * written where another program has asked for one, by tests/user/test_trace.c. */
 static bool is_excepted(const char *name)
 {
 	static const char *const names[] = { "eff_drop",     "freeze_looks",  "freeze_asked",
-					     "report_again", "leave_refused", "lookout_prods" };
+					     "report_again", "leave_refused", "lookout_prods",
+					     "trace_put" };
 	size_t i;
 
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)

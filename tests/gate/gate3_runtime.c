@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The runtime at work on everything that has an injection point: slices that end, announced and
- * unannounced calls that block, cores that are warned of and taken, uthreads made and joined.
+ * unannounced calls that block, waits that end by an alarm and by a cancellation, cores that are warned
+ * of and taken, uthreads made and joined.
  */
 #include "gate3_runtime.h"
 
@@ -15,7 +16,7 @@
 #include "base/clock.h"
 #include "base/syscall.h"
 
-#define UTHREADS 6u
+#define UTHREADS 8u
 #define NAPS	 4u
 #define NAP_NS	 200000
 #define SPIN_NS	 500000
@@ -36,6 +37,22 @@ static void *unannounced(void *arg)
 		if (up_syscall2(SYS_nanosleep, &ts, NULL))
 			return NULL;
 	return arg;
+}
+
+static void *waits(void *arg)
+{
+	for (unsigned i = 0; i < NAPS; i++)
+		if (upcall_sleep_ns(NAP_NS))
+			return NULL;
+	return arg;
+}
+
+static struct upcall_sem never;
+
+static void *waits_for_ever(void *arg)
+{
+	upcall_sem_wait(&never);
+	return NULL;
 }
 
 /* Long beside a slice, so that others are let in by force. */
@@ -65,14 +82,14 @@ static int lose_cores(unsigned vcores)
 
 static int work(unsigned vcores, const char **ret_step)
 {
-	static void *(*const kinds[])(void *arg) = { announced, unannounced, spins };
-	struct upcall_uthread *u[UTHREADS];
-	int ret = 0;
+	static void *(*const kinds[])(void *arg) = { announced, unannounced, spins, waits };
+	struct upcall_uthread *u[UTHREADS], *idle = NULL;
+	int ret;
 
-	for (unsigned i = 0; i < UTHREADS && !ret; i++) {
-		*ret_step = "create";
-		ret = upcall_uthread_create(&u[i], NULL, kinds[i % 3], &u[i]);
-	}
+	*ret_step = "create";
+	ret = upcall_uthread_create(&idle, NULL, waits_for_ever, NULL);
+	for (unsigned i = 0; i < UTHREADS && !ret; i++)
+		ret = upcall_uthread_create(&u[i], NULL, kinds[i % 4], &u[i]);
 	if (ret)
 		return ret;
 	*ret_step = "preempt";
@@ -85,7 +102,10 @@ static int work(unsigned vcores, const char **ret_step)
 		if (!ret && value != &u[i])
 			ret = -EIO; /* a call of its was cut short */
 	}
-	return ret;
+	*ret_step = "cancel";
+	if (!ret)
+		ret = upcall_uthread_cancel(idle);
+	return ret ? ret : upcall_uthread_join(idle, NULL);
 }
 
 int g3_runtime(unsigned vcores, uint64_t until_ns, const char **ret_step)

@@ -126,8 +126,8 @@ static void none_starves_here(void)
 		turns += number(u) == 0;
 		S.ready(u, !!number(u), UPCALL_YIELDED);
 	}
-	tap_ok(turns > 10 && turns < 200, "one's own has a turn beside others' higher ones (%u of 1000)",
-	       turns);
+	tap_ok(turns > 10 && turns < 200,
+	       "one's own has a turn beside others' higher ones (%u of 1000)", turns);
 	S.fini();
 }
 

@@ -34,7 +34,8 @@ static void *rounds_its_way(void *arg)
 		CHECK_INT(upcall_yield(), 0);
 		CHECK_INT(fegetround(), mode);
 		CHECK_INT(x87_word(), word);
-		CHECK_INT((__builtin_ia32_stmxcsr() >> 3) & 0xc00, mode); /* the same two bits, higher up */
+		CHECK_INT((__builtin_ia32_stmxcsr() >> 3) & 0xc00,
+			  mode); /* the same two bits, higher up */
 	}
 	return arg;
 }
@@ -327,7 +328,8 @@ static const struct apart cases[] = {
 	CASE("control words are each one's own", control_words),
 	CASE("thread-local words are each one's own", own_tls),
 	CASE("numbers are never given twice, whoever makes them", ids_unique),
-	CASE("a notification in the middle of a switch is heard before the next one runs", pending_seen),
+	CASE("a notification in the middle of a switch is heard before the next one runs",
+	     pending_seen),
 	CASE("who is joined before it has begun goes first", joined_goes_first),
 	CASE("one back from the kernel interrupts a lower one", unblocked_outranks),
 	CASE("one that is made interrupts its maker if that is lower", made_outranks),
