@@ -17,6 +17,8 @@
 
 #include <upcall/upcall.h>
 
+#include "announced.h"
+
 static int cpus(void)
 {
 	cpu_set_t set;
@@ -62,7 +64,7 @@ static void work(int nr, long yields, int sleeps)
 		if (i % 2)
 			nanosleep(&nap, NULL);
 		else
-			upcall_sleep_ns(300000);
+			announced_sleep_ns(300000);
 	free(u);
 }
 
@@ -124,7 +126,7 @@ static int busy(long ms)
 	must(upcall_start(NULL), "start");
 	for (int i = 0; i < 8; i++)
 		must(upcall_uthread_create(&u[i], NULL, spin, NULL), "create");
-	upcall_sleep_ns((uint64_t)ms * 1000000);
+	announced_sleep_ns((uint64_t)ms * 1000000);
 	stop = 1;
 	for (int i = 0; i < 8; i++)
 		must(upcall_uthread_join(u[i], NULL), "join");
@@ -140,7 +142,7 @@ static int lose_cores(void)
 	for (int i = 0; i < 4; i++)
 		must(upcall_uthread_create(&u[i], NULL, spin, NULL), "create");
 	for (int i = 0; i < 20; i++) {
-		upcall_sleep_ns(2000000);
+		announced_sleep_ns(2000000);
 		upcall_preempt(-1, 500000);
 	}
 	stop = 1;

@@ -3,6 +3,7 @@
  * The page of `upcall run` from the program's side, with this test in the command's place: who claims
  * it, what lies in it at any moment, what is refused, and that no child comes near it.
  */
+#include "announced.h"
 #include "rt.h"
 
 #include <fcntl.h>
@@ -105,7 +106,7 @@ static void *work(void *arg)
 {
 	for (int i = 0; i < 20; i++)
 		upcall_yield();
-	upcall_sleep_ns(200000);
+	announced_sleep_ns(200000);
 	return arg;
 }
 
@@ -406,7 +407,7 @@ static int case_trace(void)
 	rt_start(1);
 	work_some(10);
 	/* On a busy CPU a short sleep is over before anybody looks. */
-	AWAIT(sum_acts().blocked[0], upcall_sleep_ns(MS));
+	AWAIT(sum_acts().blocked[0], announced_sleep_ns(MS));
 	switches = sum_switches();
 	CHECK_INT(upcall_stop(), 0);
 	CHECK_INT(line(0)->lost, 0);
