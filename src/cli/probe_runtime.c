@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -59,6 +60,14 @@ static int by_size(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* In the kernel, unlike upcall_sleep_ns(). */
+static void announced_nap(uint64_t ns)
+{
+	struct timespec ts = { 0, (long)ns };
+
+	upcall_syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, (long)&ts, 0, 0, 0);
+}
+
 /* From the moment before a sleep to the other uthread's first instruction. */
 static double hand_over(bool announced)
 {
@@ -71,7 +80,7 @@ static double hand_over(bool announced)
 		other.first_ns = 0;
 		from = up_now_ns();
 		if (announced)
-			upcall_sleep_ns(NAP_NS);
+			announced_nap(NAP_NS);
 		else
 			nanosleep(&nap, NULL);
 		/* Both came back at once: it has not run. */
@@ -95,7 +104,7 @@ static void be_seen(void)
 
 	while (!upcall_get_stats(&st) && up_now_ns() < until) {
 		if (!st.blocked[0])
-			upcall_sleep_ns(10 * NAP_NS);
+			announced_nap(10 * NAP_NS);
 		if (!st.blocked[3])
 			nanosleep(&nap, NULL);
 		if (st.blocked[0] && st.blocked[3] && st.unblocked[3])
