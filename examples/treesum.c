@@ -31,12 +31,13 @@
 
 #define BUF_SZ	 32768 /* on the stack of whoever reads */
 #define STACK_SZ (BUF_SZ + 32768)
-#define LIVE	 256 /* uthreads at a time */
+#define LIVE	 64 /* uthreads at a time */
+#define SPECIAL	 "\\\n\r" /* in a name: escaped, so that it is one line */
 
 struct job {
 	struct job *next;
 	bool is_dir, failed;
-	unsigned char sum[32];
+	char sum[65];
 	char path[];
 };
 
@@ -55,11 +56,10 @@ static EVP_MD *sha256;
 /* The name as sha256sum prints it: on one line. */
 static void print_name(FILE *to, const char *name)
 {
-	for (; *name; name++) {
-		if (strchr("\\\n\r", *name))
-			putc('\\', to);
-		putc(*name == '\n' ? 'n' : *name == '\r' ? 'r' : *name, to);
-	}
+	size_t plain = strcspn(name, SPECIAL);
+
+	for (; fwrite(name, 1, plain, to), *(name += plain); plain = strcspn(++name, SPECIAL))
+		fprintf(to, "\\%c", *name == '\n' ? 'n' : *name == '\r' ? 'r' : *name);
 }
 
 static void complain(const char *path, int error)
@@ -94,7 +94,10 @@ static int sum_file(struct job *j, unsigned long *ret_bytes)
 {
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 	int fd = open(j->path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	static const char hex[] = "0123456789abcdef";
+	unsigned char sum[32];
 	char buf[BUF_SZ];
+	unsigned i;
 	ssize_t n = fd < 0 ? -errno : ctx && EVP_DigestInit_ex(ctx, sha256, NULL) ? 1 : -ENOMEM;
 
 	while (n > 0) {
@@ -103,8 +106,10 @@ static int sum_file(struct job *j, unsigned long *ret_bytes)
 			n = -EIO;
 		*ret_bytes += n > 0 ? (unsigned long)n : 0;
 	}
-	if (!n && !EVP_DigestFinal_ex(ctx, j->sum, NULL))
+	if (!n && !EVP_DigestFinal_ex(ctx, sum, NULL))
 		n = -EIO;
+	for (i = 0; !n && i < sizeof(sum); i++)
+		memcpy(j->sum + 2 * i, (char[]){ hex[sum[i] >> 4], hex[sum[i] & 15] }, 2);
 	if (fd >= 0)
 		close(fd);
 	EVP_MD_CTX_free(ctx);
@@ -231,12 +236,13 @@ static void *job_main(void *arg)
 /* A uthread each. */
 static int do_jobs(unsigned cores)
 {
-	struct upcall_opts opts = { .size = sizeof(opts), .vcores = cores };
+	struct upcall_opts opts = { .size = sizeof(opts),
+				    .vcores = cores,
+				    .stack_sz = STACK_SZ + upcall_min_stack() };
 	struct upcall_uthread_attr attr = { .size = sizeof(attr), .detached = true };
 	struct job *j;
 	int r = upcall_start(&opts);
 
-	attr.stack_sz = STACK_SZ + upcall_min_stack();
 	while (!r && (j = next_job())) {
 		upcall_sem_wait(&room);
 		r = upcall_uthread_create(NULL, &attr, job_main, j);
@@ -264,11 +270,7 @@ static void print_sums(void)
 	if (nr)
 		qsort(all, nr, sizeof(struct job *), by_path);
 	for (i = 0; i < nr; i++) {
-		if (strpbrk(all[i]->path, "\\\n\r"))
-			putchar('\\');
-		for (unsigned b = 0; b < sizeof(j->sum); b++)
-			printf("%02x", all[i]->sum[b]);
-		fputs("  ", stdout);
+		printf("%s%s  ", strpbrk(all[i]->path, SPECIAL) ? "\\" : "", all[i]->sum);
 		print_name(stdout, all[i]->path);
 		putchar('\n');
 	}
