@@ -245,7 +245,8 @@ static int do_jobs(unsigned cores)
 
 	while (!r && (j = next_job())) {
 		upcall_sem_wait(&room);
-		r = upcall_uthread_create(NULL, &attr, job_main, j);
+		if (upcall_uthread_create(NULL, &attr, job_main, j)) /* no memory: here, then */
+			job_main(j);
 	}
 	return r;
 }
