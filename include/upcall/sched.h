@@ -62,6 +62,31 @@ extern const struct upcall_sched_ops upcall_sched_steal;
 /* First in, first out on each vcore, whatever the priorities; idle vcores steal. */
 extern const struct upcall_sched_ops upcall_sched_fifo;
 
+/* ---- several in one process ---- */
+
+#define UPCALL_SCHED_CHILDREN_MAX 64
+#define UPCALL_SCHED_WEIGHT_MAX	  1000
+
+struct upcall_sched_child {
+	const struct upcall_sched_ops *sched;
+	unsigned weight; /* 1 to UPCALL_SCHED_WEIGHT_MAX */
+};
+
+/*
+ * Makes *ret_ops a scheduler of which each uthread belongs to one of nr children, ordinary tables: to
+ * that of who made it, else to the first.  Each vcore divides its picks among the children that have
+ * work by their weights.  For upcall_start(); one at a time in a process; the children must stay as they
+ * are until upcall_stop().  Context: any but vcore; does not block.  Errors: -EINVAL NULL, none or more
+ * than UPCALL_SCHED_CHILDREN_MAX, a weight out of range, a table that is not whole, is there twice, or is
+ * one of these; -EBUSY one runs.
+ */
+int upcall_sched_share(struct upcall_sched_ops *ret_ops, const struct upcall_sched_child *children,
+		       unsigned nr);
+
+/* Belongs to that child from when it next becomes ready; what it makes from now on does too.  Context:
+ * any; does not block.  Errors: -EINVAL NULL or no such child, -ENOTCONN no such scheduler runs. */
+int upcall_sched_assign(struct upcall_uthread *u, unsigned child);
+
 #pragma GCC visibility pop
 #ifdef __cplusplus
 }

@@ -84,7 +84,7 @@ static void add_count(struct stats *st, const struct upabi_run_count *line)
 /* Numbers are given out from the lowest, so that none is above the peak. */
 static void read_acts(const struct run_page *p, struct stats *st)
 {
-	uint32_t i, nr = UP_MIN(p->max_acts, st->head.acts_peak);
+	uint32_t i, nr = UP_MIN(p->max_acts, st->head.nr_acts);
 
 	if (st->head.acts_unseen)
 		return;

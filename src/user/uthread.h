@@ -72,7 +72,7 @@ struct up_uthread {
 	void *cb_arg;
 
 	struct up_uthread *next; /* lists of the runtime's own */
-	void *sched_words[UPCALL_SCHED_WORDS];
+	void *sched_words[UPCALL_SCHED_WORDS + 1]; /* the last is sched/share.c's */
 
 	void *(*fn)(void *);
 	void *arg;

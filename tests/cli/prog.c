@@ -68,6 +68,35 @@ static void work(int nr, long yields, int sleeps)
 	free(u);
 }
 
+static void *sleep_and_make(void *arg)
+{
+	struct timespec nap = { 0, 1000000 };
+	struct upcall_uthread *u;
+
+	for (int i = 0; i < 5; i++) {
+		nanosleep(&nap, NULL);
+		must(upcall_uthread_create(&u, NULL, turns, (void *)1), "create");
+		must(upcall_uthread_join(u, NULL), "join");
+	}
+	return NULL;
+}
+
+/* nr uthreads that sleep in the kernel at once, and after each sleep make one more. In waves: kernel
+ * threads that nobody needs go in between, and others come. */
+static void crowd(int nr)
+{
+	struct upcall_uthread **u = calloc((size_t)nr, sizeof(struct upcall_uthread *));
+
+	for (int wave = 0; wave < 5; wave++) {
+		for (int i = 0; i < nr; i++)
+			must(upcall_uthread_create(&u[i], NULL, sleep_and_make, NULL), "create");
+		for (int i = 0; i < nr; i++)
+			must(upcall_uthread_join(u[i], NULL), "join");
+		upcall_sleep_ns(50000000);
+	}
+	free(u);
+}
+
 /* ---- modes ---- */
 
 static __thread int own;
@@ -271,6 +300,9 @@ int main(int argc, char **argv)
 	must(upcall_start(NULL), "start");
 	if (!strcmp(mode, "die-later"))
 		return environment();
-	work((int)n, m, 10);
+	if (!strcmp(mode, "crowd"))
+		crowd((int)n);
+	else
+		work((int)n, m, 10);
 	return !strcmp(mode, "work") ? upcall_stop() : 0;
 }

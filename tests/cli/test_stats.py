@@ -42,6 +42,13 @@ def stopped():
     assert got["blocked"]["announced"] > 0 and got["blocked"]["unannounced"] > 0, got["blocked"]
 
 
+def crowd():
+    """Kernel threads come and go under other numbers: whatever they made counts."""
+    got = stats(program=[PROG, "crowd", "60"])
+    check(got)
+    same(got["uthreads"], 1 + 5 * (60 + 60 * 5))
+
+
 def left():
     """One that ends without a stop."""
     got = stats(program=[PROG, "leave", "30", "10"])
@@ -128,4 +135,4 @@ def streams():
     same(got["command"][3:], ["a\"b", "c\\d", "\u00e9"])
 
 
-main([stopped, left, died, busy, idle, lost_cores, stranger, refused, table, streams])
+main([stopped, crowd, left, died, busy, idle, lost_cores, stranger, refused, table, streams])

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Several schedulers as one, on uthreads that are no more than their words: whose turn it is, who gets
+ * what others leave, and that a uthread which changes its child is lost by none and had by one only.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tap.h"
+#include "user/uthread.h"
+
+static struct up_uthread pool[64];
+static struct upcall_sched_ops S;
+
+static struct upcall_uthread *at(unsigned i)
+{
+	return (struct upcall_uthread *)&pool[i];
+}
+
+static int number(const struct upcall_uthread *u)
+{
+	return u ? (int)((const struct up_uthread *)u - pool) : -1;
+}
+
+/* A child of the test's own: a list, newest first, that fills all its words. */
+static struct upcall_uthread *newest;
+static unsigned own_bad, own_blocked, own_inits, own_finis;
+static int own_init_answer;
+
+static int own_init(unsigned max_vcores)
+{
+	own_inits++;
+	return own_init_answer;
+}
+
+static void own_fini(void)
+{
+	own_finis++;
+}
+
+static void own_ready(struct upcall_uthread *u, unsigned vcore, enum upcall_why why)
+{
+	void **words = upcall_sched_words(u);
+	unsigned i;
+
+	/* Zero the first time, ours afterwards. */
+	for (i = 1; i < UPCALL_SCHED_WORDS; i++) {
+		own_bad += words[i] && words[i] != (void *)(uintptr_t)-i;
+		words[i] = (void *)(uintptr_t)-i;
+	}
+	words[0] = newest;
+	newest = u;
+}
+
+static struct upcall_uthread *own_pick(unsigned vcore)
+{
+	struct upcall_uthread *u = newest;
+
+	if (u)
+		newest = upcall_sched_words(u)[0];
+	return u;
+}
+
+static void own_block(struct upcall_uthread *u, unsigned vcore, unsigned class_of_call)
+{
+	own_blocked++;
+}
+
+static const struct upcall_sched_ops own = {
+	.size = sizeof(own),
+	.name = "own",
+	.init = own_init,
+	.fini = own_fini,
+	.ready = own_ready,
+	.pick = own_pick,
+	.blocked = own_block,
+};
+
+static void begin(const struct upcall_sched_child *children, unsigned nr, unsigned vcores)
+{
+	memset(pool, 0, sizeof(pool));
+	newest = NULL;
+	own_bad = own_blocked = 0;
+	if (upcall_sched_share(&S, children, nr) || S.init(vcores))
+		abort();
+}
+
+/* ---- whose turn ---- */
+
+/* Each child has two that are always ready. */
+static void count_turns(unsigned nr, unsigned picks, unsigned *ret_turns)
+{
+	struct upcall_uthread *u;
+	unsigned i;
+
+	for (i = 0; i < picks; i++) {
+		u = S.pick(0);
+		ret_turns[(unsigned)number(u) / 2]++;
+		S.ready(u, 0, UPCALL_YIELDED);
+	}
+}
+
+static void by_weight(void)
+{
+	static const struct upcall_sched_child three[] = { { &upcall_sched_fifo, 5 },
+							   { &upcall_sched_steal, 3 },
+							   { &own, 2 } };
+	unsigned turns[3] = { 0 }, i;
+
+	begin(three, 3, 1);
+	for (i = 0; i < 6; i++) {
+		upcall_sched_assign(at(i), i / 2);
+		S.ready(at(i), 0, UPCALL_NEW);
+	}
+	count_turns(3, 1000, turns);
+	tap_ok(abs((int)turns[0] - 500) <= 2 && abs((int)turns[1] - 300) <= 2,
+	       "picks are divided by weight (%u, %u, %u for 5, 3, 2)", turns[0], turns[1],
+	       turns[2]);
+	S.fini();
+}
+
+static void left_over(void)
+{
+	static const struct upcall_sched_child two[] = { { &upcall_sched_fifo, 1000 },
+							 { &upcall_sched_steal, 1 } };
+	unsigned i, bad = 0, turns[2] = { 0 };
+
+	begin(two, 2, 2);
+	tap_ok(!S.pick(0) && !S.pick(1) && !S.more(0), "nothing is ready, nothing is picked");
+	upcall_sched_assign(at(2), 1);
+	for (i = 0; i < 1000; i++) {
+		S.ready(at(2), 0, UPCALL_YIELDED);
+		bad += !S.more(1) || number(S.pick(0)) != 2;
+	}
+	tap_ok(!bad, "what one child does not use is the other's (%u bad)", bad);
+	S.ready(at(2), 0, UPCALL_YIELDED);
+	tap_ok(number(S.pick(1)) == 2, "... on another vcore too");
+	/* The first one's weight counts from now. */
+	upcall_sched_assign(at(3), 1);
+	for (i = 0; i < 4; i++)
+		S.ready(at(i), 0, UPCALL_YIELDED);
+	count_turns(2, 1002, turns);
+	tap_ok(turns[1] >= 1 && turns[1] <= 3, "beside it the small one has its part (%u of 1002)",
+	       turns[1]);
+	S.fini();
+}
+
+static void not_saved_up(void)
+{
+	static const struct upcall_sched_child two[] = { { &upcall_sched_fifo, 1 },
+							 { &upcall_sched_steal, 1 } };
+	unsigned i, first = 0, turns[2] = { 0 };
+
+	begin(two, 2, 1);
+	for (i = 0; i < 4; i++)
+		upcall_sched_assign(at(i), i / 2);
+	S.ready(at(0), 0, UPCALL_NEW);
+	S.ready(at(1), 0, UPCALL_NEW);
+	count_turns(2, 500, turns);
+	S.ready(at(2), 0, UPCALL_NEW);
+	S.ready(at(3), 0, UPCALL_NEW);
+	turns[0] = turns[1] = 0;
+	count_turns(2, 20, turns);
+	first = turns[1];
+	tap_ok(first >= 9 && first <= 11,
+	       "who had nothing for long has no more than its part then (%u of 20)", first);
+	S.fini();
+}
+
+/* ---- whose ---- */
+
+static void assigned(void)
+{
+	static const struct upcall_sched_child two[] = { { &upcall_sched_steal, 1 }, { &own, 1 } };
+	unsigned i;
+
+	begin(two, 2, 1);
+	S.ready(at(0), 0, UPCALL_NEW);
+	tap_ok(!newest && number(S.pick(0)) == 0,
+	       "who was made by none of us is the first child's");
+	S.ready(at(0), 0, UPCALL_NEW);
+	tap_ok(!upcall_sched_assign(at(0), 1) && !newest, "one that is ready stays where it is");
+	S.ready(S.pick(0), 0, UPCALL_YIELDED);
+	tap_ok(number(newest) == 0 && !own_bad, "... and goes over then, with words of zero");
+	S.blocked(at(0), 0, 0);
+	tap_ok(own_blocked == 1, "its child is told of its block");
+	for (i = 0; i < 3; i++) {
+		upcall_sched_assign(at(0), i & 1);
+		S.ready(S.pick(0), 0, UPCALL_YIELDED);
+	}
+	/* The default reads the words of what it is given: rubbish in them would show. */
+	tap_ok(number(S.pick(0)) == 0 && !S.pick(0) && !own_bad, "to and fro");
+	upcall_sched_assign(at(0), 0);
+	pool[0].prio = 2;
+	tap_ok(S.rank() == INT_MIN, "nothing ready has no rank");
+	S.ready(at(0), 0, UPCALL_YIELDED);
+	tap_ok(S.rank() == 2, "the rank is the highest child's");
+	S.fini();
+}
+
+static void refused(void)
+{
+	struct upcall_sched_child c[UPCALL_SCHED_CHILDREN_MAX + 1] = { { &upcall_sched_fifo, 1 },
+								       { &own, 1 } };
+	struct upcall_sched_ops bad = own, none = { 0 }, old;
+
+	tap_ok(upcall_sched_share(NULL, c, 2) == -EINVAL &&
+		       upcall_sched_share(&S, NULL, 1) == -EINVAL &&
+		       upcall_sched_share(&S, c, 0) == -EINVAL &&
+		       upcall_sched_share(&S, c, UPCALL_SCHED_CHILDREN_MAX + 1) == -EINVAL &&
+		       upcall_sched_share(&S, c, UINT_MAX) == -EINVAL &&
+		       upcall_sched_share(&S, c, 3) == -EINVAL,
+	       "no answer, no children, too many, one without a table");
+	c[1].weight = 0;
+	tap_ok(upcall_sched_share(&S, c, 2) == -EINVAL, "no weight");
+	c[1].weight = UPCALL_SCHED_WEIGHT_MAX + 1;
+	tap_ok(upcall_sched_share(&S, c, 2) == -EINVAL, "too much weight");
+	c[1] = c[0];
+	tap_ok(upcall_sched_share(&S, c, 2) == -EINVAL, "one table twice");
+	c[1].sched = &bad;
+	bad.size--;
+	tap_ok(upcall_sched_share(&S, c, 2) == -EINVAL, "a table of another size");
+	bad = own;
+	bad.pick = NULL;
+	tap_ok(upcall_sched_share(&S, c, 2) == -EINVAL, "a table that is not whole");
+	if (upcall_sched_share(&old, c, 1))
+		abort();
+	c[1].sched = &old;
+	S = none;
+	tap_ok(upcall_sched_share(&S, c, 2) == -EINVAL && !S.pick, "one of its own kind");
+	tap_ok(upcall_sched_assign(at(0), 0) == -ENOTCONN, "assigned while none runs");
+}
+
+static void refused_while_running(void)
+{
+	static const struct upcall_sched_child two[] = { { &upcall_sched_fifo, 1 }, { &own, 1 } };
+	struct upcall_sched_ops other;
+
+	begin(two, 2, 1);
+	tap_ok(upcall_sched_assign(at(0), 2) == -EINVAL &&
+		       upcall_sched_assign(at(0), UINT_MAX) == -EINVAL &&
+		       upcall_sched_assign(NULL, 0) == -EINVAL,
+	       "no such child, no uthread");
+	tap_ok(upcall_sched_share(&other, two, 2) == -EBUSY, "a second one beside the first");
+	S.fini();
+	own_inits = own_finis = 0;
+	own_init_answer = -ENOMEM;
+	if (upcall_sched_share(&S, two, 2))
+		abort();
+	tap_ok(S.init(1) == -ENOMEM && own_inits == 1 && !own_finis &&
+		       !upcall_sched_share(&S, two, 2),
+	       "a child that cannot begin is passed on, and nothing is left");
+	own_init_answer = 0;
+	tap_ok(!S.init(1) && (S.fini(), own_finis == 1), "and it can begin afterwards");
+}
+
+/* ---- several at once ---- */
+
+#define ITEMS	64u
+#define STEPS	200000u
+#define THREADS 3u
+
+static atomic_uint owned[ITEMS];
+static atomic_uint twice, picked;
+
+static void *mix(void *arg)
+{
+	unsigned v = (unsigned)(uintptr_t)arg, random = v + 1, i;
+	struct upcall_uthread *u;
+
+	for (i = 0; i < STEPS; i++) {
+		random = random * 1664525u + 1013904223u;
+		upcall_sched_assign(at((random >> 8) % ITEMS), random >> 31);
+		u = S.pick(v);
+		if (!u)
+			continue;
+		atomic_fetch_add(&picked, 1);
+		if (atomic_fetch_add(&owned[number(u)], 1))
+			atomic_fetch_add(&twice, 1);
+		atomic_fetch_sub(&owned[number(u)], 1);
+		S.ready(u, (random >> 20) % THREADS,
+			(random >> 16) & 1 ? UPCALL_YIELDED : UPCALL_UNBLOCKED);
+	}
+	return NULL;
+}
+
+static void several(void)
+{
+	static const struct upcall_sched_child two[] = { { &upcall_sched_fifo, 2 },
+							 { &upcall_sched_steal, 1 } };
+	pthread_t t[THREADS];
+	unsigned i, left = 0;
+
+	begin(two, 2, THREADS);
+	for (i = 0; i < ITEMS; i++) {
+		pool[i].prio = (int8_t)((int)(i % 7) - 3);
+		S.ready(at(i), i % THREADS, UPCALL_NEW);
+	}
+	for (i = 0; i < THREADS; i++)
+		if (pthread_create(&t[i], NULL, mix, (void *)(uintptr_t)i))
+			abort();
+	for (i = 0; i < THREADS; i++)
+		pthread_join(t[i], NULL);
+	while (S.pick(0))
+		left++;
+	tap_ok(!atomic_load(&twice) && left == ITEMS && atomic_load(&picked) > STEPS,
+	       "three at once, which change children all the time: %u had twice, %u of %u left, "
+	       "%u picks",
+	       atomic_load(&twice), left, ITEMS, atomic_load(&picked));
+	S.fini();
+}
+
+int main(void)
+{
+	tap_plan(26);
+	by_weight();
+	left_over();
+	not_saved_up();
+	assigned();
+	refused();
+	refused_while_running();
+	several();
+	return tap_done();
+}
