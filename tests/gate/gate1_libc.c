@@ -472,7 +472,7 @@ const struct gate1_job gate1_libc_jobs[] = {
 	{ "malloc", run_malloc, 24, NULL, after_malloc },
 	{ "stdio", run_stdio, 20, before_stdio, after_stdio },
 	{ "names", run_names, 8, NULL, NULL },
-	{ "text", run_text, 80, NULL, NULL },
+	{ "text", run_text, 160, NULL, NULL },
 	{ "dlopen", run_dl, 4, before_dl, after_dl },
 	{ NULL, NULL, 0, NULL, NULL },
 };

@@ -92,12 +92,12 @@ static struct upcall_uthread *pick_and_post(unsigned vcore)
 		add(&posted);
 		upcall_notify(UPCALL_EV_USER, (int)vcore, 1, 1);
 	}
-	return upcall_sched_fifo.pick(vcore);
+	return upcall_sched_steal.pick(vcore);
 }
 
 static void notified_on_the_way_out(void)
 {
-	struct upcall_sched_ops s = upcall_sched_fifo;
+	struct upcall_sched_ops s = upcall_sched_steal;
 	struct upcall_opts o = { .vcores = 1, .no_slice = true, .sched = &s };
 
 	s.pick = pick_and_post;

@@ -12,6 +12,9 @@
 #include "base/syscall.h"
 #include "user/uthread.h"
 
+/* The scheduler below has all the words that a scheduler may have; this one is for who shares a process
+ * among several, which the gate does not. */
+#define OWN_WORD   UPCALL_SCHED_WORDS
 #define MAX_RANGES 256
 
 enum where {
@@ -90,18 +93,18 @@ static void ready(struct upcall_uthread *w, unsigned vcore, enum upcall_why why)
 		count(&seen.in_libs, where != OURS);
 		word = (uintptr_t)up_syscall0(SYS_gettid) << 2 | where;
 	}
-	upcall_sched_words(w)[2] = (void *)word;
-	upcall_sched_fifo.ready(w, vcore, why);
+	upcall_sched_words(w)[OWN_WORD] = (void *)word;
+	upcall_sched_steal.ready(w, vcore, why);
 }
 
 static struct upcall_uthread *pick(unsigned vcore)
 {
-	struct upcall_uthread *w = upcall_sched_fifo.pick(vcore);
-	uintptr_t word = w ? (uintptr_t)upcall_sched_words(w)[2] : 0;
+	struct upcall_uthread *w = upcall_sched_steal.pick(vcore);
+	uintptr_t word = w ? (uintptr_t)upcall_sched_words(w)[OWN_WORD] : 0;
 
 	if (!word)
 		return w;
-	upcall_sched_words(w)[2] = NULL;
+	upcall_sched_words(w)[OWN_WORD] = NULL;
 	if (word >> 2 != (uintptr_t)up_syscall0(SYS_gettid)) {
 		count(&seen.migrated, true);
 		count(&seen.migrated_libc, (word & 3) == LIBC);
@@ -112,17 +115,17 @@ static struct upcall_uthread *pick(unsigned vcore)
 
 static int init(unsigned max_vcores)
 {
-	return upcall_sched_fifo.init(max_vcores);
+	return upcall_sched_steal.init(max_vcores);
 }
 
 static void fini(void)
 {
-	upcall_sched_fifo.fini();
+	upcall_sched_steal.fini();
 }
 
 const struct upcall_sched_ops gate1_sched = {
 	.size = sizeof(struct upcall_sched_ops),
-	.name = "watching fifo",
+	.name = "watching steal",
 	.init = init,
 	.fini = fini,
 	.ready = ready,

@@ -118,12 +118,12 @@ static void watched_ready(struct upcall_uthread *u, unsigned vcore, enum upcall_
 		up_store_relaxed(&g.moved, 1);
 	if (u == g.sleeper)
 		up_store_relaxed(&g.queued, 1); /* a hint to give way; the queue's lock orders */
-	upcall_sched_fifo.ready(u, vcore, why);
+	upcall_sched_steal.ready(u, vcore, why);
 }
 
 static struct upcall_uthread *watched_pick(unsigned vcore)
 {
-	struct upcall_uthread *u = upcall_sched_fifo.pick(vcore);
+	struct upcall_uthread *u = upcall_sched_steal.pick(vcore);
 
 	if (u && u == g.sleeper)
 		up_store_relaxed(&g.queued, 0);
@@ -132,17 +132,17 @@ static struct upcall_uthread *watched_pick(unsigned vcore)
 
 static int watched_init(unsigned max_vcores)
 {
-	return upcall_sched_fifo.init(max_vcores);
+	return upcall_sched_steal.init(max_vcores);
 }
 
 static void watched_fini(void)
 {
-	upcall_sched_fifo.fini();
+	upcall_sched_steal.fini();
 }
 
 static const struct upcall_sched_ops watched = {
 	.size = sizeof(watched),
-	.name = "watched fifo",
+	.name = "watched steal",
 	.init = watched_init,
 	.fini = watched_fini,
 	.ready = watched_ready,
