@@ -31,7 +31,7 @@
 
 #define BUF_SZ	 32768 /* on the stack of whoever reads */
 #define STACK_SZ (BUF_SZ + 32768)
-#define LIVE	 64 /* uthreads at a time */
+#define LIVE	 64	  /* uthreads at a time */
 #define SPECIAL	 "\\\n\r" /* in a name: escaped, so that it is one line */
 
 struct job {

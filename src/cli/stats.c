@@ -81,7 +81,7 @@ static void add_count(struct stats *st, const struct upabi_run_count *line)
 	st->live += made - up_load_relaxed(&line->freed);
 }
 
-/* Numbers are given out from the lowest, so that none is above the peak. */
+/* All of them: which numbers are in use changes as they come and go. */
 static void read_acts(const struct run_page *p, struct stats *st)
 {
 	uint32_t i, nr = UP_MIN(p->max_acts, st->head.nr_acts);

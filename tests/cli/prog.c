@@ -87,12 +87,12 @@ static void crowd(int nr)
 {
 	struct upcall_uthread **u = calloc((size_t)nr, sizeof(struct upcall_uthread *));
 
-	for (int wave = 0; wave < 5; wave++) {
+	for (int wave = 0; wave < 3; wave++) {
 		for (int i = 0; i < nr; i++)
 			must(upcall_uthread_create(&u[i], NULL, sleep_and_make, NULL), "create");
 		for (int i = 0; i < nr; i++)
 			must(upcall_uthread_join(u[i], NULL), "join");
-		upcall_sleep_ns(50000000);
+		upcall_sleep_ns(700000000); /* two looks of who trims them, and more */
 	}
 	free(u);
 }

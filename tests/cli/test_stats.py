@@ -46,7 +46,7 @@ def crowd():
     """Kernel threads come and go under other numbers: whatever they made counts."""
     got = stats(program=[PROG, "crowd", "60"])
     check(got)
-    same(got["uthreads"], 1 + 5 * (60 + 60 * 5))
+    same(got["uthreads"], 1 + 3 * (60 + 60 * 5))
 
 
 def left():
