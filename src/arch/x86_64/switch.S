@@ -403,6 +403,10 @@ upcall_critical_way_out:
 	.hidden	up_arch_came_back
 	.type	up_arch_came_back, @function
 up_arch_came_back:
+	.cfi_startproc
+	.cfi_signal_frame		/* the way back is not behind a call */
+	.cfi_def_cfa rsp, 0
+	.cfi_register rip, rcx
 	/* One instruction tells and, where we are still in place, outdates whoever is about to replace
 	 * us on the strength of a look at this sleep. */
 	movl	$UP_RUN_SEQ, %r11d
@@ -417,22 +421,43 @@ up_arch_came_back:
 	.hidden	up_arch_came_back_counted
 up_arch_came_back_counted:
 	leaq	-128(%rsp), %rsp
+	.cfi_adjust_cfa_offset 128
 	pushq	%rcx
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rip, -136
+	.cfi_offset rcx, -136
 	pushq	%rax
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rax, -144
 	pushq	%rdi
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rdi, -152
 	pushq	%rsi
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rsi, -160
 	pushq	%rdx
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rdx, -168
 	movl	up_arch_home_pid(%rip), %edi
 	movl	%gs:UP_GS_TID, %esi
 	movl	up_arch_home_signo(%rip), %edx
 	movl	$234, %eax			/* tgkill */
 	syscall
 	popq	%rdx
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rdx
 	popq	%rsi
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rsi
 	popq	%rdi
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rdi
 	popq	%rax
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rax
 	movq	(%rsp), %rcx			/* led here once more from there, rcx must lead back */
 	ret	$128
+	.cfi_endproc
 	.size	up_arch_came_back, . - up_arch_came_back
 
 /*
@@ -446,13 +471,23 @@ up_arch_came_back_counted:
 	.hidden	up_arch_came_back_fault
 	.type	up_arch_came_back_fault, @function
 up_arch_came_back_fault:
+	.cfi_startproc
+	.cfi_signal_frame
+	.cfi_def_cfa rsp, 0
+	.cfi_undefined rip		/* gs:home_pc */
 	leaq	-128(%rsp), %rsp
+	.cfi_adjust_cfa_offset 128
 	.globl	up_arch_came_back_fault_moved
 	.hidden	up_arch_came_back_fault_moved
 up_arch_came_back_fault_moved:
 	pushq	%gs:UP_GS_HOME_PC
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rip, -136
 	pushfq
+	.cfi_adjust_cfa_offset 8
 	pushq	%rax
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rax, -152
 	movl	$UP_RUN_SEQ, %eax
 	lock xaddq %rax, %gs:UP_GS_RUN
 	andl	$UP_RUN_MASK, %eax
@@ -463,24 +498,48 @@ up_arch_came_back_fault_moved:
 	.hidden	up_arch_came_back_fault_counted
 up_arch_came_back_fault_counted:
 	pushq	%rcx
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rcx, -160
 	pushq	%r11
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset r11, -168
 	pushq	%rdi
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rdi, -176
 	pushq	%rsi
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rsi, -184
 	pushq	%rdx
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rdx, -192
 	movl	up_arch_home_pid(%rip), %edi
 	movl	%gs:UP_GS_TID, %esi
 	movl	up_arch_home_signo(%rip), %edx
 	movl	$234, %eax			/* tgkill */
 	syscall
 	popq	%rdx
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rdx
 	popq	%rsi
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rsi
 	popq	%rdi
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rdi
 	popq	%r11
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore r11
 	popq	%rcx
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rcx
 1:
 	popq	%rax
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rax
 	popfq
+	.cfi_adjust_cfa_offset -8
 	ret	$128
+	.cfi_endproc
 	.size	up_arch_came_back_fault, . - up_arch_came_back_fault
 	.globl	up_arch_came_back_end
 	.hidden	up_arch_came_back_end
