@@ -93,24 +93,24 @@ def live_and_gcore(where):
     # A uthread that goes on on another thread meets its breakpoint once more: it is deleted first.
     core = os.path.join(where, "gcore")
     text = gdb("break seen_ready", "run", *LOOK, "upcall bt 2", "upcall apply 2 print fn",
-               "upcall bt 77", "upcall bt", "upcall gcore " + core, "delete",
-               "continue", args=[PROGRAM])
+               "upcall bt 77", "upcall bt", "upcall gcore " + core, "delete", "break seen_over",
+               "continue", "kill", args=[PROGRAM])
     look(text, "live", False)
     ok(re.search(r"\$1 = .*<told>", text), "a command is applied in a uthread's own frame", text)
     ok("there is no uthread 77" in text,
        "one that does not exist is refused", text)
     ok("usage: upcall bt" in text, "a missing argument is, too", text)
     ok("SIGURG" not in text, "the notification signal passes quietly", text)
-    ok("exited normally" in text, "the program goes on to its end after all these looks", text)
+    ok(", seen_over ()" in text, "the program goes on after all these looks", text)
     ok(not re.search(r"Python Exception|Traceback", text), "the script has no error of its own", text)
     look(gdb(*LOOK, args=[PROGRAM, core]), "gdb's core", False)
 
 
 def another_signal():
     number = str(int(signal.SIGRTMIN) + 4)
-    text = gdb("break seen_ready", "run " + number, "upcall uthreads", "delete", "continue",
-               args=[PROGRAM])
-    ok("exited normally" in text and "received signal" not in text,
+    text = gdb("break seen_ready", "run " + number, "upcall uthreads", "delete", "break seen_over",
+               "continue", "kill", args=[PROGRAM])
+    ok(", seen_over ()" in text and "received signal" not in text,
        f"another signal ({number}) passes quietly as well", text)
 
 

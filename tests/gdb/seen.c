@@ -88,6 +88,13 @@ void seen_ready(void)
 	__asm__ __volatile__("" ::: "memory");
 }
 
+/* Some more turns have been given and ended. */
+__attribute__((noinline)) void seen_over(void);
+void seen_over(void)
+{
+	__asm__ __volatile__("" ::: "memory");
+}
+
 static int nr_blocked(void)
 {
 	struct upcall_stats st = { .size = sizeof(st) };
@@ -98,11 +105,16 @@ static int nr_blocked(void)
 
 __attribute__((noinline)) static void seen_running(void)
 {
+	unsigned long from;
+
 	while (!spun_beside || yielded < 2 || nr_blocked() < 1)
 		upcall_yield();
 	seen_ready();
 	if (aborts)
 		abort();
+	for (from = yielded; yielded < from + 20;)
+		upcall_yield();
+	seen_over();
 	exit(0);
 }
 

@@ -30,6 +30,7 @@ COOP = ("r15", "r14", "r13", "r12", "rbx", "rbp", "rip")
 FRAME = ("r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rdi", "rsi", "rbp", "rbx", "rdx",
          "rax", "rcx", "rsp", "rip")
 FRAME_AT = 40
+SIGRETURN = b"\x48\xc7\xc0\x0f\0\0\0\x0f\x05"  # mov $15, %rax; syscall: what a handler returns to
 GS_HOME_PC = 88  # src/arch/x86_64/gs_asm.h
 
 
@@ -41,6 +42,13 @@ def word(at):
     """An unsigned 64-bit word of the program's memory."""
     data = gdb.selected_inferior().read_memory(at, 8)
     return int.from_bytes(bytes(data), "little")
+
+
+def code(at, size):
+    try:
+        return bytes(gdb.selected_inferior().read_memory(at, size))
+    except gdb.MemoryError:
+        return b""
 
 
 def variable(name):
@@ -119,16 +127,20 @@ class Uthread:
         return state
 
     def registers(self):
-        """Of one that is suspended."""
+        """Of one that is suspended; and how many frames lie before its own."""
         if int(self.value["kind"]) == CTX_FRAME:
-            at = int(self.value["frame"]) + FRAME_AT
-            return {reg: word(at + 8 * i) for i, reg in enumerate(FRAME)}
+            at = int(self.value["frame"])
+            # As it was when its signal handler would have returned: gdb knows that an interrupted
+            # frame stands before an instruction, not behind a call.
+            if code(word(at - 8), len(SIGRETURN)) == SIGRETURN:
+                return {"rsp": at, "rip": word(at - 8)}, 2
+            return {reg: word(at + FRAME_AT + 8 * i) for i, reg in enumerate(FRAME)}, 1
         at = int(self.value["sp"])
         if not at:
             raise Error("uthread %d has no context yet" % self.id)
         regs = {reg: word(at + 8 + 8 * i) for i, reg in enumerate(COOP)}
         regs["rsp"] = at + 8 + 8 * len(COOP)
-        return regs
+        return regs, 1
 
     def waits_for(self, others):
         state = self.state()
@@ -229,7 +241,8 @@ class Unwinder(gdb.unwinder.Unwinder):
             return None
         info = pending.create_unwind_info(FrameId(sp, pc))
         try:
-            back = word(int(pending.read_register("gs_base")) + GS_HOME_PC)
+            # One more: gdb takes this for a call, and looks one before where it comes back to.
+            back = word(int(pending.read_register("gs_base")) + GS_HOME_PC) + 1
         except (gdb.error, ValueError):
             return None
         info.add_saved_register("rip", gdb.Value(back).cast(pc.type))
@@ -258,8 +271,11 @@ def in_uthread(u, command):
                 raise Error("uthread %d: its kernel thread %d is not here" % (u.id, u.act.tid))
             thread.switch()
         else:
-            unwinder.set(u.registers())
-            frame = gdb.newest_frame().older()
+            regs, before_it = u.registers()
+            unwinder.set(regs)
+            frame = gdb.newest_frame()
+            for _ in range(before_it):
+                frame = frame.older() if frame else None
             if frame is None:
                 raise Error("uthread %d: gdb cannot unwind to it" % u.id)
             frame.select()
@@ -271,16 +287,15 @@ def in_uthread(u, command):
             gdb.newest_frame().select()
 
 
-def renumbered(text):
-    """Without the frame below which the uthread was put."""
+def renumbered(text, before_it):
+    """Without the frames that lie before the uthread's own."""
     lines, number = [], -1
     for line in text.splitlines():
         if line.startswith("#"):
-            number = int(line[1:].split(None, 1)[0])
-            if number > 0:
-                line = "#%-3d%s" % (number - 1, line[1:].lstrip("0123456789").lstrip(" "))
-                line = line.replace("#%-3d" % (number - 1), "#%-2d " % (number - 1), 1)
-        if number > 0:
+            number, rest = line[1:].split(None, 1)
+            number = int(number) - before_it
+            line = "#%-2d %s" % (number, rest)
+        if number >= 0:
             lines.append(line)
     return "\n".join(lines) + "\n" if lines else text
 
@@ -351,7 +366,7 @@ class Backtrace(gdb.Command):
     def invoke(self, argument, from_tty):
         def one(u, args):
             text = in_uthread(u, "backtrace " + args)
-            return text if u.act else renumbered(text)
+            return text if u.act else renumbered(text, u.registers()[1])
         each(argument, "upcall bt ID|all [ARGS]", one)
 
 

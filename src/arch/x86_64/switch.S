@@ -36,22 +36,42 @@
 	fnstcw	4(%rsp)
 	.endm
 
+	/* For who looks at this from outside: SAVE_REGS has left it so, from the stack pointer on. */
+	.macro CFI_SAVED
+	.cfi_def_cfa rsp, 64
+	.cfi_offset rip, -8
+	.cfi_offset rbp, -16
+	.cfi_offset rbx, -24
+	.cfi_offset r12, -32
+	.cfi_offset r13, -40
+	.cfi_offset r14, -48
+	.cfi_offset r15, -56
+	.endm
+
+	.macro POP_REG reg
+	popq	%\reg
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore \reg
+	.endm
+
 	.macro LOAD_REGS
 #if !UP_MUT(switch_mxcsr_not_loaded)
 	ldmxcsr	(%rsp)
 	fldcw	4(%rsp)
 #endif
 	addq	$8, %rsp
+	.cfi_adjust_cfa_offset -8
 #if UP_MUT(switch_r15_not_loaded)
 	addq	$8, %rsp
+	.cfi_adjust_cfa_offset -8
 #else
-	popq	%r15
+	POP_REG	r15
 #endif
-	popq	%r14
-	popq	%r13
-	popq	%r12
-	popq	%rbx
-	popq	%rbp
+	POP_REG	r14
+	POP_REG	r13
+	POP_REG	r12
+	POP_REG	rbx
+	POP_REG	rbp
 	.endm
 
 /* The activation's own FS base.  After the stack pointer has been moved. */
@@ -138,6 +158,7 @@ FUNC up_arch_switch
 	movzwl	4(%rsp), %ebp
 	movq	%rdx, %gs:UP_GS_UTHREAD
 	movq	%rsi, %rsp
+	CFI_SAVED
 #if !UP_MUT(switch_fs_not_set)
 	testq	%rcx, %rcx
 	jz	1f
@@ -163,14 +184,17 @@ FUNC up_arch_switch
 	cmpw	%bp, 4(%rsp)
 	jne	5f
 6:
+	.cfi_remember_state
 	addq	$8, %rsp
-	popq	%r15
-	popq	%r14
-	popq	%r13
-	popq	%r12
-	popq	%rbx
-	popq	%rbp
+	.cfi_adjust_cfa_offset -8
+	POP_REG	r15
+	POP_REG	r14
+	POP_REG	r13
+	POP_REG	r12
+	POP_REG	rbx
+	POP_REG	rbp
 	ret
+	.cfi_restore_state
 #if !UP_MUT(switch_pending_not_checked)
 4:
 	call	*up_arch_attend(%rip)
@@ -213,6 +237,7 @@ FUNC up_arch_to_own
 	.cfi_undefined rip
 .Lto_own:
 	movq	%gs:UP_GS_OWN_SP, %rsp
+	CFI_SAVED
 	OWN_FS	%rax
 	cld
 	LOAD_REGS
@@ -284,14 +309,17 @@ FUNC up_arch_resume_coop
 1:
 #endif
 	movq	%rdi, %rsp
+	CFI_SAVED
 	LEAVE_VCORE
 	.globl	up_arch_coop_begin
 	.hidden	up_arch_coop_begin
 up_arch_coop_begin:
 	xchgq	%rdx, %gs:UP_GS_RUN	/* full fence: pairs with the poster's, pending then disabled */
 	LOOK_AGAIN .Lcoop_pending
+	.cfi_remember_state
 	LOAD_REGS
 	ret
+	.cfi_restore_state
 .Lcoop_pending:
 	GO_BACK
 	.globl	up_arch_coop_end
