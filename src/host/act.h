@@ -62,6 +62,7 @@ struct up_act {
 	int stat_fd;
 	uint32_t never_parked; /* stands in for the watcher's word where there is none: 0 */
 	uint32_t freezable;    /* in vcore context, inside code that is not ours */
+	bool took_over;	       /* another's place, and has not entered the vcore yet */
 	bool masked;	       /* asynchronous signals are blocked: the handler was left sideways */
 	bool has_timer;
 	timer_t timer; /* of this thread's CPU time; its signal is the notification */

@@ -20,6 +20,7 @@
 #include "base/atomic.h"
 #include "base/inject.h"
 #include "base/mutant.h"
+#include "base/probe.h"
 #include "user/libc.h"
 #include "user/trace.h"
 
@@ -82,6 +83,7 @@ static void in_uthread(struct up_act *a, uint64_t run, ucontext_t *uc, bool is_s
 	UP_INJECT(notify_entered);
 	a->stats->notified++;
 	up_trace(&up_rt.vcores[a->vcore], UPABI_TR_NOTIFIED, is_slice, u->id, 0);
+	UP_PROBE3(uthread__preempt, u->id, a->vcore, is_slice);
 	save_frame(u, uc);
 	u->resched |= is_slice;
 	u->turned_out = turned_out;

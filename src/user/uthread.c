@@ -14,6 +14,7 @@
 #include "base/bits.h"
 #include "base/inject.h"
 #include "base/mutant.h"
+#include "base/probe.h"
 #include "user/libc.h"
 #include "user/tls.h"
 
@@ -194,6 +195,7 @@ static void blocked(struct upcall_uthread *self, void *arg)
 {
 	struct block b = *(struct block *)arg; /* on the uthread's stack: gone once it is woken */
 
+	UP_PROBE1(uthread__block, ((struct up_uthread *)self)->id);
 	((struct up_uthread *)self)->state = UP_U_WAITING;
 	((struct up_uthread *)self)->resched = false;
 	b.fn(self, b.arg);
@@ -337,6 +339,7 @@ static void end_for_joiner(struct up_uthread *u)
 	j = up_load_acquire(&u->joiner); /* pairs with join_wait(): its context is saved */
 	if ((uintptr_t)j > (uintptr_t)LAST_MARK && up_direct_fits(j)) {
 		u->state = UP_U_DONE;
+		UP_PROBE3(uthread__ready, j->id, a->vcore, UPCALL_WOKEN);
 		up_store_relaxed(&u->joiner, CLAIMED); /* j reads it, here */
 		up_direct_to(a, u, j, NULL);
 	}
@@ -345,6 +348,7 @@ static void end_for_joiner(struct up_uthread *u)
 
 __attribute__((noreturn)) static void end(struct up_uthread *u, void *value)
 {
+	UP_PROBE1(uthread__end, u->id);
 	u->value = value;
 	u->wait.cancel_off++; /* no second end on the way to the first */
 	if (UP_UNLIKELY(u->wait.cleanups || u->wait.locals))
@@ -508,6 +512,7 @@ int upcall_uthread_create(struct upcall_uthread **ret_u, const struct upcall_uth
 	if (attr && attr->name)
 		strncpy(u->name, attr->name, UP_NAME_SZ - 1);
 	u->sp = up_arch_new_stack(u, begin, u);
+	UP_PROBE3(uthread__create, u->id, u->fn, u->name);
 	if (ret_u)
 		*ret_u = (struct upcall_uthread *)u;
 	up_libc_born(self, u);
@@ -523,6 +528,7 @@ int upcall_uthread_create(struct upcall_uthread **ret_u, const struct upcall_uth
 
 static void aside(struct upcall_uthread *self, void *arg)
 {
+	UP_PROBE1(uthread__block, ((struct up_uthread *)self)->id);
 	((struct up_uthread *)self)->state = UP_U_ASIDE;
 	((struct up_uthread *)self)->resched = false;
 }
@@ -570,6 +576,7 @@ static bool run_in_place(struct up_uthread *self, struct up_uthread *u)
 		up_section_leave();
 		return false;
 	}
+	UP_PROBE1(uthread__block, self->id);
 	self->state = UP_U_ASIDE;
 	up_store_relaxed(&u->joiner, self); /* it is ours alone, and reads it at its end */
 	if (up_direct_fits(u))
