@@ -25,6 +25,7 @@
 #include "base/inject.h"
 #include "base/mutant.h"
 #include "base/probe.h"
+#include "base/sanitize.h"
 #include "base/syscall.h"
 #include "host/task.h"
 
@@ -657,7 +658,7 @@ int up_act_spawn(void)
 	pthread_attr_setstacksize(&attr, OWN_STACK_SZ);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = UP_INJECT_FAIL(act_spawn) ? EAGAIN : pthread_create(&a->thread, &attr, act_main, a);
+	r = UP_INJECT_FAIL(act_spawn) ? EAGAIN : up_thread_create(&a->thread, &attr, act_main, a);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
 	if (r) {

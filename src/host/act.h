@@ -19,6 +19,7 @@
 
 #include "abi/run.h"
 #include "arch/arch.h"
+#include "base/sanitize.h"
 #include "host/embed.h"
 #include "host/port.h"
 
@@ -51,6 +52,7 @@ struct up_act {
 	uint64_t late_cpu_ns; /* keeper: and its CPU time */
 
 	struct up_rseq_cs rseq_cs; /* home.c */
+	struct up_san san;	   /* this thread only */
 
 	/* Owner only, or constant once published in up_host.acts. */
 	uint32_t num __attribute__((aligned(64)));

@@ -23,7 +23,7 @@
 struct up_act *up_direct_begin(void)
 {
 	/* Records are written in vcore context alone: with a trace on, that is the way. */
-	if (!up_arch_fsgsbase || UP_UNLIKELY(up_trace_on))
+	if (!up_arch_fsgsbase || UP_COOPERATIVE || UP_UNLIKELY(up_trace_on))
 		return NULL;
 	up_section_enter();
 	/* A section of the program's ends by a yield; that, and what waits for a vcore, is for the loop. */

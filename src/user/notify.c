@@ -109,7 +109,7 @@ static bool is_forced(struct up_act *a)
  */
 static bool is_put_off(struct up_act *a, uint64_t run)
 {
-	if (a->gs.call || (a->gs.cs_depth & UP_CS_OURS))
+	if (a->gs.call || (a->gs.cs_depth & UP_CS_OURS) || UP_COOPERATIVE)
 		return true;
 	if (UP_MUT(section_not_continued))
 		return false;
@@ -163,7 +163,7 @@ static void on_notify(int sig, siginfo_t *si, void *ucv)
 		}
 		/* Even out of a section or an announced call, while it stands at the call in which it
 		 * slept, and has not been replaced after all. */
-		turned_out = turned_out && up_run_state(run) == UP_RUN_UTHREAD &&
+		turned_out = turned_out && !UP_COOPERATIVE && up_run_state(run) == UP_RUN_UTHREAD &&
 			     !in_port_call(a) && up_frame_at_syscall(uc);
 		a->stats->restarts += turned_out && !mended; /* Linux has put that back */
 		if (up_run_state(run) == UP_RUN_UTHREAD && (turned_out || !is_put_off(a, run))) {

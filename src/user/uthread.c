@@ -104,12 +104,16 @@ void up_go_home(struct up_uthread *u)
 		was = up_gs_run_cas(run, run & ~(uint64_t)UP_RUN_MASK);
 		if (was == run) {
 			u->kind = UP_CTX_COOP;
+			if (!u->fs)
+				up_san_leave(&up_act_self_vc()->san, &u->san, false);
 			up_arch_park_own(&u->sp, UP_OWN_REJOIN);
 			return;
 		}
 		run = was;
 	}
 }
+
+static void ended(struct upcall_uthread *self, void *arg);
 
 /* On the transition stack: the uthread is off its own. */
 static void parked(void *arg)
@@ -123,6 +127,7 @@ static void parked(void *arg)
 	u->cs_depth = 0;
 	a->gs.cs_depth = 0;
 	a->gs.due = 0;
+	up_san_acquire(u);
 	u->cb((struct upcall_uthread *)u, u->cb_arg);
 	up_vcore_entry(a);
 }
@@ -133,7 +138,11 @@ void up_sched_call(struct up_uthread *u, void (*fn)(struct upcall_uthread *, voi
 		up_go_home(u);
 	u->cb = fn;
 	u->cb_arg = arg;
+	up_san_release(u); /* fn is called with all that its caller has done */
+	if (!u->fs)
+		up_san_leave(&up_act_self_vc()->san, &u->san, fn == ended);
 	up_arch_park(&u->sp, parked, u);
+	up_san_acquire(u);
 }
 
 static void yielded(struct upcall_uthread *self, void *arg)
@@ -274,6 +283,7 @@ static void free_uthread(struct up_cell *c, struct up_uthread *u)
 {
 	if (u->fs)
 		up_tls_retire(u->fs);
+	up_san_destroy(&u->san);
 	up_store_relaxed(&u->joiner, FREED);
 	u->live = false;
 	/* release: pairs with up_slot_count(): that it was made is seen by who sees this */
@@ -349,6 +359,7 @@ static void end_for_joiner(struct up_uthread *u)
 __attribute__((noreturn)) static void end(struct up_uthread *u, void *value)
 {
 	UP_PROBE1(uthread__end, u->id);
+	up_san_release(u);
 	u->value = value;
 	u->wait.cancel_off++; /* no second end on the way to the first */
 	if (UP_UNLIKELY(u->wait.cleanups || u->wait.locals))
@@ -375,6 +386,7 @@ static void begin(void *arg)
 {
 	struct up_uthread *u = arg;
 
+	up_san_acquire(u);
 	end(u, up_rt.own_tls ? up_libc_call(u->fn, u->arg) : u->fn(u->arg));
 }
 
@@ -464,6 +476,8 @@ static int make(const struct up_uthread *self, size_t stack_sz, struct up_uthrea
 	if (!u)
 		return -ENOMEM;
 	u->fake_tid = new_tid(u->id);
+	up_san_create(&u->san, u->stack.lo, (uintptr_t)u - (uintptr_t)u->stack.lo);
+	up_san_acquire(u); /* of who had the stack before */
 	r = give_tls(u);
 	if (r) {
 		u->state = UP_U_DONE;
@@ -595,6 +609,7 @@ void up_join_end(struct up_uthread *u, bool ended, void **ret_value)
 {
 	if (!ended)
 		up_leave(up_gs_uthread(), join_wait, u);
+	up_san_acquire(u);
 	if (ret_value)
 		*ret_value = u->value;
 	up_section_enter();

@@ -115,6 +115,7 @@ void up_to_sched(struct up_uthread *u, uint32_t v, enum upcall_why why)
 {
 	u->state = UP_U_READY;
 	u->queued_at = v;
+	up_san_release(u);
 	UP_PROBE3(uthread__ready, u->id, v, why);
 	up_rt.sched.ready((struct upcall_uthread *)u, v, why);
 }
@@ -203,6 +204,9 @@ __attribute__((noreturn)) static void run(struct up_act *a, struct up_uthread *u
 	u->state = UP_U_RUNNING;
 	vc->was_masked = a->masked;
 	UP_INJECT(vcore_leaves);
+	up_san_release(vc);
+	if (!u->fs)
+		up_san_enter(&a->san, &u->san);
 	if (!up_arch_fsgsbase) {
 		up_arch_set_fs(fs);
 		fs = 0;
@@ -510,6 +514,8 @@ void up_vcore_entry(void *arg)
 	struct up_act *a = arg;
 	struct up_vcore *vc = vcore_of(a);
 
+	up_san_thread(&a->san);
+	up_san_acquire(vc);
 	up_trace_entry(vc, a);
 	if (UP_UNLIKELY(a->took_over))
 		note_blocked(vc, a);
@@ -532,6 +538,8 @@ void up_vcore_again(void)
 	struct up_act *a = up_act_self_vc();
 	struct up_uthread *u = a->gs.uthread;
 
+	if (!u->fs)
+		up_san_leave(&a->san, &u->san, false);
 	if (u->kind == UP_CTX_FRAME)
 		a->masked = vcore_of(a)->was_masked;
 	loop(a);
@@ -592,6 +600,7 @@ static void ready_from_outside(struct up_uthread *u)
 	uint64_t arg[5] = { 0, UPABI_EV_CHECK_MSGS, UPABI_NONE };
 	uint32_t slot;
 
+	up_san_release(u);
 	up_push_back(u);
 	slot = up_port_outside_get(up_rt.port);
 	up_port_call(up_rt.port, slot, UPABI_OP_NOTIFY, arg, NULL);
