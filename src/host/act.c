@@ -24,6 +24,8 @@
 #include "base/futex.h"
 #include "base/inject.h"
 #include "base/mutant.h"
+#include "base/probe.h"
+#include "base/sanitize.h"
 #include "base/syscall.h"
 #include "host/task.h"
 
@@ -230,6 +232,8 @@ static void attach(struct up_act *a, uint32_t v)
 	}
 	if (pcore != UPABI_NONE)
 		note_online(v);
+	if (!a->took_over)
+		UP_PROBE2(vcore__online, v, pcore);
 	up_store_relaxed(&w->online, 1);
 	/* release: pairs with the watcher's acquire: a's words are those of this vcore */
 	up_store_release(&w->act, a);
@@ -327,6 +331,7 @@ bool up_act_leave_core(struct up_act *a, enum upabi_op op, const uint64_t arg[5]
 		up_store_relaxed(&w->online, 0);
 	note_offline(a->vcore);
 	UP_INJECT(leave_offline);
+	UP_PROBE2(vcore__offline, a->vcore, op == UPABI_OP_PREEMPTED);
 	if (!up_port_call(up_host.port, a->num, op, arg, NULL)) {
 		UP_INJECT(leave_answered);
 		if (UP_MUT(online_cleared_late))
@@ -336,6 +341,7 @@ bool up_act_leave_core(struct up_act *a, enum upabi_op op, const uint64_t arg[5]
 	if (!UP_MUT(online_left_cleared))
 		up_store_relaxed(&w->online, 1);
 	note_online(a->vcore);
+	UP_PROBE2(vcore__online, a->vcore, a->pcore);
 	UP_INJECT(leave_refused);
 	return false;
 }
@@ -463,8 +469,10 @@ static bool step(struct up_act *a)
 	uint32_t v = up_xchg_acquire(&a->takeover, 0), starts;
 
 	if (v) {
-		if (report_block(a, v - 1) == 0)
+		if (report_block(a, v - 1) == 0) {
+			a->took_over = true;
 			run_vcore(a, v - 1);
+		}
 		return true;
 	}
 	/* acquire: pairs with the kernel side's release of a start: state and vcore are set */
@@ -650,7 +658,7 @@ int up_act_spawn(void)
 	pthread_attr_setstacksize(&attr, OWN_STACK_SZ);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = UP_INJECT_FAIL(act_spawn) ? EAGAIN : pthread_create(&a->thread, &attr, act_main, a);
+	r = UP_INJECT_FAIL(act_spawn) ? EAGAIN : up_thread_create(&a->thread, &attr, act_main, a);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
 	if (r) {
@@ -670,8 +678,10 @@ void up_act_freeze(struct up_act *a)
 	up_store_relaxed(&a->freeze, 0);
 	UP_INJECT(freeze_asked);
 	note_offline(a->vcore);
+	UP_PROBE2(vcore__offline, a->vcore, 1);
 	if (up_port_call(up_host.port, a->num, UPABI_OP_PREEMPTED, arg, NULL)) {
 		note_online(a->vcore);
+		UP_PROBE2(vcore__online, a->vcore, a->pcore);
 		return;
 	}
 	for (;;) {

@@ -19,6 +19,7 @@
 
 #include "abi/run.h"
 #include "arch/arch.h"
+#include "base/sanitize.h"
 #include "host/embed.h"
 #include "host/port.h"
 
@@ -51,6 +52,7 @@ struct up_act {
 	uint64_t late_cpu_ns; /* keeper: and its CPU time */
 
 	struct up_rseq_cs rseq_cs; /* home.c */
+	struct up_san san;	   /* this thread only */
 
 	/* Owner only, or constant once published in up_host.acts. */
 	uint32_t num __attribute__((aligned(64)));
@@ -62,6 +64,7 @@ struct up_act {
 	int stat_fd;
 	uint32_t never_parked; /* stands in for the watcher's word where there is none: 0 */
 	uint32_t freezable;    /* in vcore context, inside code that is not ours */
+	bool took_over;	       /* another's place, and has not entered the vcore yet */
 	bool masked;	       /* asynchronous signals are blocked: the handler was left sideways */
 	bool has_timer;
 	timer_t timer; /* of this thread's CPU time; its signal is the notification */

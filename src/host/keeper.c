@@ -18,6 +18,7 @@
 #include "base/bits.h"
 #include "base/clock.h"
 #include "base/mutant.h"
+#include "base/sanitize.h"
 #include "base/syscall.h"
 #include "host/capacity.h"
 #include "host/task.h"
@@ -203,7 +204,7 @@ int up_keeper_start(void)
 	if (!r) {
 		keeper.reread_ns = up_now_ns() + REREAD_NS;
 		tell_cores(&none, &keeper.cap[keeper.now_at]);
-		r = -pthread_create(&up_host.keeper, NULL, keeper_main, NULL);
+		r = -up_thread_create(&up_host.keeper, NULL, keeper_main, NULL);
 	}
 	if (r) {
 		up_capacity_close(keeper.src);

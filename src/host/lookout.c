@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/inject.h"
 #include "base/mutant.h"
+#include "base/sanitize.h"
 #include "base/syscall.h"
 #include "host/task.h"
 
@@ -234,7 +235,7 @@ void up_lookout_start(void)
 	if (lookout.bell_fd < 0 || UP_INJECT_FAIL(lookout_start))
 		r = EAGAIN;
 	if (!r)
-		r = pthread_create(&lookout.thread, NULL, lookout_main, NULL);
+		r = up_thread_create(&lookout.thread, NULL, lookout_main, NULL);
 	/* release: the bell is there for whoever rings; what was rung for before is not forgotten,
 	 * since the first look is at once */
 	up_store_release(&lookout.state, r ? NONE : THERE);

@@ -17,6 +17,7 @@
 
 #include "base/atomic.h"
 #include "base/futex.h"
+#include "base/sanitize.h"
 #include "base/syscall.h"
 #include "host/task.h"
 
@@ -83,7 +84,7 @@ int up_slicer_start(uint32_t v)
 
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, 64u << 10);
-	r = pthread_create(&w->slicer, &attr, slicer_main, w);
+	r = up_thread_create(&w->slicer, &attr, slicer_main, w);
 	pthread_attr_destroy(&attr);
 	if (r)
 		return -r;

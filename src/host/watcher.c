@@ -22,6 +22,7 @@
 #include "base/futex.h"
 #include "base/inject.h"
 #include "base/mutant.h"
+#include "base/sanitize.h"
 #include "base/syscall.h"
 #include "host/task.h"
 
@@ -198,6 +199,9 @@ int up_watch_look(uint32_t v, bool here)
 		w->false_alarms++;
 		return 0;
 	}
+	/* Only these come home by themselves, without a signal. */
+	if (UP_COOPERATIVE && class != UP_CLASS_ANNOUNCED)
+		return 0;
 	b = up_act_get(up_load_acquire(&up_host.port->vmap[v].standby));
 	if (!b) {
 		w->no_standby++;
@@ -366,7 +370,7 @@ int up_watch_start(uint32_t v)
 	pthread_attr_setstacksize(&attr, 64u << 10);
 	r = UP_INJECT_FAIL(watch_start)
 		    ? EAGAIN
-		    : pthread_create(&w->thread, &attr, watch_main, (void *)(uintptr_t)v);
+		    : up_thread_create(&w->thread, &attr, watch_main, (void *)(uintptr_t)v);
 	pthread_attr_destroy(&attr);
 	while (!r && !up_load_acquire(&w->tid))
 		up_syscall0(SYS_sched_yield);

@@ -80,11 +80,20 @@ static UP_NOINLINE long call_slowly(long nr, long a, long b, long c, long d, lon
 	return call_with(up_arch_get_gs(), nr, a, b, c, d, e, f);
 }
 
+/* What is written before a call may be read behind another: whoever sends lets whoever receives know. */
+static char in_linux;
+
 long upcall_syscall(long nr, long a, long b, long c, long d, long e, long f)
 {
+	long r;
+
+	up_san_release(&in_linux);
 	if (UP_UNLIKELY(!up_arch_fsgsbase))
-		return call_slowly(nr, a, b, c, d, e, f);
-	return call_with(up_arch_get_gs_insn(), nr, a, b, c, d, e, f);
+		r = call_slowly(nr, a, b, c, d, e, f);
+	else
+		r = call_with(up_arch_get_gs_insn(), nr, a, b, c, d, e, f);
+	up_san_acquire(&in_linux);
+	return r;
 }
 
 /* Asynchronous signals of the program's own do not come to activations: an EINTR here is from a

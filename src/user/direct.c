@@ -16,13 +16,14 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 #include "base/mutant.h"
+#include "base/probe.h"
 #include "user/libc.h"
 #include "user/trace.h"
 
 struct up_act *up_direct_begin(void)
 {
 	/* Records are written in vcore context alone: with a trace on, that is the way. */
-	if (!up_arch_fsgsbase || UP_UNLIKELY(up_trace_on))
+	if (!up_arch_fsgsbase || UP_COOPERATIVE || UP_UNLIKELY(up_trace_on))
 		return NULL;
 	up_section_enter();
 	/* A section of the program's ends by a yield; that, and what waits for a vcore, is for the loop. */
@@ -44,8 +45,11 @@ static void count(struct up_act *a, const struct up_uthread *n)
 	struct upabi_vcore_stats *s = up_rt.vcores[a->vcore].stats;
 
 	up_store_relaxed(&s->switches, s->switches + 1);
-	if (n->queued_at != a->vcore)
+	UP_PROBE2(uthread__switch, n->id, a->vcore);
+	if (n->queued_at != a->vcore) {
 		up_store_relaxed(&s->steals, s->steals + 1);
+		UP_PROBE3(uthread__steal, n->id, a->vcore, n->queued_at);
+	}
 }
 
 void up_direct_to(struct up_act *a, struct up_uthread *u, struct up_uthread *n,

@@ -12,6 +12,7 @@
 #include "base/bits.h"
 #include "base/inject.h"
 #include "base/mutant.h"
+#include "base/probe.h"
 #include "user/publish.h"
 #include "user/trace.h"
 
@@ -67,6 +68,7 @@ static void dispatch(struct up_vcore *vc, const struct upabi_event *ev)
 {
 	vc->stats->events++;
 	up_trace(vc, UPABI_TR_EVENT, ev->nr, ev->val, ev->aux);
+	UP_PROBE4(event, vc->id, ev->nr, ev->val, ev->aux);
 	switch (ev->nr) {
 	case UPABI_EV_VCORE_PREEMPTED:
 		on_preempted(vc, ev);

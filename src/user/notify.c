@@ -20,6 +20,7 @@
 #include "base/atomic.h"
 #include "base/inject.h"
 #include "base/mutant.h"
+#include "base/probe.h"
 #include "user/libc.h"
 #include "user/trace.h"
 
@@ -82,6 +83,7 @@ static void in_uthread(struct up_act *a, uint64_t run, ucontext_t *uc, bool is_s
 	UP_INJECT(notify_entered);
 	a->stats->notified++;
 	up_trace(&up_rt.vcores[a->vcore], UPABI_TR_NOTIFIED, is_slice, u->id, 0);
+	UP_PROBE3(uthread__preempt, u->id, a->vcore, is_slice);
 	save_frame(u, uc);
 	u->resched |= is_slice;
 	u->turned_out = turned_out;
@@ -107,7 +109,7 @@ static bool is_forced(struct up_act *a)
  */
 static bool is_put_off(struct up_act *a, uint64_t run)
 {
-	if (a->gs.call || (a->gs.cs_depth & UP_CS_OURS))
+	if (a->gs.call || (a->gs.cs_depth & UP_CS_OURS) || UP_COOPERATIVE)
 		return true;
 	if (UP_MUT(section_not_continued))
 		return false;
@@ -161,7 +163,7 @@ static void on_notify(int sig, siginfo_t *si, void *ucv)
 		}
 		/* Even out of a section or an announced call, while it stands at the call in which it
 		 * slept, and has not been replaced after all. */
-		turned_out = turned_out && up_run_state(run) == UP_RUN_UTHREAD &&
+		turned_out = turned_out && !UP_COOPERATIVE && up_run_state(run) == UP_RUN_UTHREAD &&
 			     !in_port_call(a) && up_frame_at_syscall(uc);
 		a->stats->restarts += turned_out && !mended; /* Linux has put that back */
 		if (up_run_state(run) == UP_RUN_UTHREAD && (turned_out || !is_put_off(a, run))) {

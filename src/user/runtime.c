@@ -78,7 +78,7 @@ static void fill_host_cfg(const struct upcall_opts *o, struct up_host_cfg *cfg)
 	cfg->max_vcores = UP_MAX(o && o->vcores ? o->vcores : 1, (uint32_t)UP_MAX(cpus, 1L));
 	cfg->max_acts = o && o->max_acts ? o->max_acts : DEFAULT_ACTS;
 	cfg->slice_ns = o && o->slice_ns ? o->slice_ns : DEFAULT_SLICE_NS;
-	if (o && o->no_slice)
+	if ((o && o->no_slice) || UP_COOPERATIVE)
 		cfg->slice_ns = 0;
 	cfg->grace_ns = o && o->grace_ns ? o->grace_ns : DEFAULT_GRACE_NS;
 	up_publish_host(cfg);
@@ -94,7 +94,7 @@ static int init_tls(const struct upcall_opts *o)
 {
 	int r;
 
-	r = up_tls_probe();
+	r = UP_COOPERATIVE ? -ENOTSUP : up_tls_probe();
 	up_rt.tls_works = !r;
 	up_rt.own_tls = !r && !(o && o->shared_tls);
 	return r == -ENOTSUP ? 0 : r;

@@ -14,6 +14,7 @@
 #include "base/bits.h"
 #include "base/inject.h"
 #include "base/mutant.h"
+#include "base/probe.h"
 #include "user/libc.h"
 #include "user/tls.h"
 
@@ -103,12 +104,16 @@ void up_go_home(struct up_uthread *u)
 		was = up_gs_run_cas(run, run & ~(uint64_t)UP_RUN_MASK);
 		if (was == run) {
 			u->kind = UP_CTX_COOP;
+			if (!u->fs)
+				up_san_leave(&up_act_self_vc()->san, &u->san, false);
 			up_arch_park_own(&u->sp, UP_OWN_REJOIN);
 			return;
 		}
 		run = was;
 	}
 }
+
+static void ended(struct upcall_uthread *self, void *arg);
 
 /* On the transition stack: the uthread is off its own. */
 static void parked(void *arg)
@@ -122,6 +127,7 @@ static void parked(void *arg)
 	u->cs_depth = 0;
 	a->gs.cs_depth = 0;
 	a->gs.due = 0;
+	up_san_acquire(u);
 	u->cb((struct upcall_uthread *)u, u->cb_arg);
 	up_vcore_entry(a);
 }
@@ -132,7 +138,11 @@ void up_sched_call(struct up_uthread *u, void (*fn)(struct upcall_uthread *, voi
 		up_go_home(u);
 	u->cb = fn;
 	u->cb_arg = arg;
+	up_san_release(u); /* fn is called with all that its caller has done */
+	if (!u->fs)
+		up_san_leave(&up_act_self_vc()->san, &u->san, fn == ended);
 	up_arch_park(&u->sp, parked, u);
+	up_san_acquire(u);
 }
 
 static void yielded(struct upcall_uthread *self, void *arg)
@@ -194,6 +204,7 @@ static void blocked(struct upcall_uthread *self, void *arg)
 {
 	struct block b = *(struct block *)arg; /* on the uthread's stack: gone once it is woken */
 
+	UP_PROBE1(uthread__block, ((struct up_uthread *)self)->id);
 	((struct up_uthread *)self)->state = UP_U_WAITING;
 	((struct up_uthread *)self)->resched = false;
 	b.fn(self, b.arg);
@@ -272,6 +283,7 @@ static void free_uthread(struct up_cell *c, struct up_uthread *u)
 {
 	if (u->fs)
 		up_tls_retire(u->fs);
+	up_san_destroy(&u->san);
 	up_store_relaxed(&u->joiner, FREED);
 	u->live = false;
 	/* release: pairs with up_slot_count(): that it was made is seen by who sees this */
@@ -337,6 +349,7 @@ static void end_for_joiner(struct up_uthread *u)
 	j = up_load_acquire(&u->joiner); /* pairs with join_wait(): its context is saved */
 	if ((uintptr_t)j > (uintptr_t)LAST_MARK && up_direct_fits(j)) {
 		u->state = UP_U_DONE;
+		UP_PROBE3(uthread__ready, j->id, a->vcore, UPCALL_WOKEN);
 		up_store_relaxed(&u->joiner, CLAIMED); /* j reads it, here */
 		up_direct_to(a, u, j, NULL);
 	}
@@ -345,6 +358,8 @@ static void end_for_joiner(struct up_uthread *u)
 
 __attribute__((noreturn)) static void end(struct up_uthread *u, void *value)
 {
+	UP_PROBE1(uthread__end, u->id);
+	up_san_release(u);
 	u->value = value;
 	u->wait.cancel_off++; /* no second end on the way to the first */
 	if (UP_UNLIKELY(u->wait.cleanups || u->wait.locals))
@@ -371,6 +386,7 @@ static void begin(void *arg)
 {
 	struct up_uthread *u = arg;
 
+	up_san_acquire(u);
 	end(u, up_rt.own_tls ? up_libc_call(u->fn, u->arg) : u->fn(u->arg));
 }
 
@@ -460,6 +476,8 @@ static int make(const struct up_uthread *self, size_t stack_sz, struct up_uthrea
 	if (!u)
 		return -ENOMEM;
 	u->fake_tid = new_tid(u->id);
+	up_san_create(&u->san, u->stack.lo, (uintptr_t)u - (uintptr_t)u->stack.lo);
+	up_san_acquire(u); /* of who had the stack before */
 	r = give_tls(u);
 	if (r) {
 		u->state = UP_U_DONE;
@@ -508,6 +526,7 @@ int upcall_uthread_create(struct upcall_uthread **ret_u, const struct upcall_uth
 	if (attr && attr->name)
 		strncpy(u->name, attr->name, UP_NAME_SZ - 1);
 	u->sp = up_arch_new_stack(u, begin, u);
+	UP_PROBE3(uthread__create, u->id, u->fn, u->name);
 	if (ret_u)
 		*ret_u = (struct upcall_uthread *)u;
 	up_libc_born(self, u);
@@ -523,6 +542,7 @@ int upcall_uthread_create(struct upcall_uthread **ret_u, const struct upcall_uth
 
 static void aside(struct upcall_uthread *self, void *arg)
 {
+	UP_PROBE1(uthread__block, ((struct up_uthread *)self)->id);
 	((struct up_uthread *)self)->state = UP_U_ASIDE;
 	((struct up_uthread *)self)->resched = false;
 }
@@ -570,6 +590,7 @@ static bool run_in_place(struct up_uthread *self, struct up_uthread *u)
 		up_section_leave();
 		return false;
 	}
+	UP_PROBE1(uthread__block, self->id);
 	self->state = UP_U_ASIDE;
 	up_store_relaxed(&u->joiner, self); /* it is ours alone, and reads it at its end */
 	if (up_direct_fits(u))
@@ -588,6 +609,7 @@ void up_join_end(struct up_uthread *u, bool ended, void **ret_value)
 {
 	if (!ended)
 		up_leave(up_gs_uthread(), join_wait, u);
+	up_san_acquire(u);
 	if (ret_value)
 		*ret_value = u->value;
 	up_section_enter();

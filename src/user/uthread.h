@@ -92,6 +92,7 @@ struct up_uthread {
 	void *exit_value;     /* of pthread_exit() */
 	stack_t altstack;
 	struct up_uthread_wait wait;
+	struct up_san san; /* owner */
 
 	/* The slot's; what stands above is cleared for each uthread that it serves (slot.c). */
 	struct up_stack stack;

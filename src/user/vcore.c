@@ -19,6 +19,7 @@
 #include "base/futex.h"
 #include "base/inject.h"
 #include "base/mutant.h"
+#include "base/probe.h"
 #include "user/libc.h"
 #include "user/publish.h"
 #include "user/trace.h"
@@ -114,6 +115,8 @@ void up_to_sched(struct up_uthread *u, uint32_t v, enum upcall_why why)
 {
 	u->state = UP_U_READY;
 	u->queued_at = v;
+	up_san_release(u);
+	UP_PROBE3(uthread__ready, u->id, v, why);
 	up_rt.sched.ready((struct upcall_uthread *)u, v, why);
 }
 
@@ -164,6 +167,7 @@ void up_vcore_publish(struct up_act *a)
 	a->gs.uthread = NULL;
 	a->gs.call = 0;
 	u->blocked_class = up_load_relaxed(&a->stolen_class);
+	UP_PROBE2(uthread__unblocked, u->id, u->blocked_class);
 	u->cs_depth = a->gs.cs_depth;
 	a->gs.cs_depth = 0;
 	a->gs.due = 0;
@@ -183,6 +187,7 @@ __attribute__((noreturn)) static void run(struct up_act *a, struct up_uthread *u
 	vc->stats->switches++;
 	up_store_relaxed(&vc->fs, fs);
 	up_trace_run(vc, u);
+	UP_PROBE2(uthread__switch, u->id, vc->id);
 	if (u->last_act != a->num) {
 		if (u->kind == UP_CTX_FRAME)
 			vc->stats->migrations++;
@@ -199,6 +204,9 @@ __attribute__((noreturn)) static void run(struct up_act *a, struct up_uthread *u
 	u->state = UP_U_RUNNING;
 	vc->was_masked = a->masked;
 	UP_INJECT(vcore_leaves);
+	up_san_release(vc);
+	if (!u->fs)
+		up_san_enter(&a->san, &u->san);
 	if (!up_arch_fsgsbase) {
 		up_arch_set_fs(fs);
 		fs = 0;
@@ -478,6 +486,7 @@ __attribute__((noreturn)) static void loop(struct up_act *a)
 			set_idle(vc, 0);
 			if (u->queued_at != vc->id) {
 				vc->stats->steals++;
+				UP_PROBE3(uthread__steal, u->id, vc->id, u->queued_at);
 				up_trace(vc, UPABI_TR_STEAL, u->queued_at, u->id, 0);
 			}
 			wake_next(vc);
@@ -490,12 +499,26 @@ __attribute__((noreturn)) static void loop(struct up_act *a)
 	}
 }
 
+/* The one that it stands in for may have come back this moment. */
+static void note_blocked(const struct up_vcore *vc, struct up_act *a)
+{
+	const struct up_uthread *u = up_load_relaxed(&a->victim->gs.uthread);
+	uint64_t id = u ? u->id : UINT64_MAX;
+
+	a->took_over = false;
+	UP_PROBE3(uthread__blocked, id, a->victim->stolen_class, vc->id);
+}
+
 void up_vcore_entry(void *arg)
 {
 	struct up_act *a = arg;
 	struct up_vcore *vc = vcore_of(a);
 
+	up_san_thread(&a->san);
+	up_san_acquire(vc);
 	up_trace_entry(vc, a);
+	if (UP_UNLIKELY(a->took_over))
+		note_blocked(vc, a);
 	vc->act = a;
 	vc->came = true;
 	up_act_stay(a);
@@ -515,6 +538,8 @@ void up_vcore_again(void)
 	struct up_act *a = up_act_self_vc();
 	struct up_uthread *u = a->gs.uthread;
 
+	if (!u->fs)
+		up_san_leave(&a->san, &u->san, false);
 	if (u->kind == UP_CTX_FRAME)
 		a->masked = vcore_of(a)->was_masked;
 	loop(a);
@@ -575,6 +600,7 @@ static void ready_from_outside(struct up_uthread *u)
 	uint64_t arg[5] = { 0, UPABI_EV_CHECK_MSGS, UPABI_NONE };
 	uint32_t slot;
 
+	up_san_release(u);
 	up_push_back(u);
 	slot = up_port_outside_get(up_rt.port);
 	up_port_call(up_rt.port, slot, UPABI_OP_NOTIFY, arg, NULL);

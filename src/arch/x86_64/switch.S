@@ -36,22 +36,42 @@
 	fnstcw	4(%rsp)
 	.endm
 
+	/* For who looks at this from outside: SAVE_REGS has left it so, from the stack pointer on. */
+	.macro CFI_SAVED
+	.cfi_def_cfa rsp, 64
+	.cfi_offset rip, -8
+	.cfi_offset rbp, -16
+	.cfi_offset rbx, -24
+	.cfi_offset r12, -32
+	.cfi_offset r13, -40
+	.cfi_offset r14, -48
+	.cfi_offset r15, -56
+	.endm
+
+	.macro POP_REG reg
+	popq	%\reg
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore \reg
+	.endm
+
 	.macro LOAD_REGS
 #if !UP_MUT(switch_mxcsr_not_loaded)
 	ldmxcsr	(%rsp)
 	fldcw	4(%rsp)
 #endif
 	addq	$8, %rsp
+	.cfi_adjust_cfa_offset -8
 #if UP_MUT(switch_r15_not_loaded)
 	addq	$8, %rsp
+	.cfi_adjust_cfa_offset -8
 #else
-	popq	%r15
+	POP_REG	r15
 #endif
-	popq	%r14
-	popq	%r13
-	popq	%r12
-	popq	%rbx
-	popq	%rbp
+	POP_REG	r14
+	POP_REG	r13
+	POP_REG	r12
+	POP_REG	rbx
+	POP_REG	rbp
 	.endm
 
 /* The activation's own FS base.  After the stack pointer has been moved. */
@@ -138,6 +158,7 @@ FUNC up_arch_switch
 	movzwl	4(%rsp), %ebp
 	movq	%rdx, %gs:UP_GS_UTHREAD
 	movq	%rsi, %rsp
+	CFI_SAVED
 #if !UP_MUT(switch_fs_not_set)
 	testq	%rcx, %rcx
 	jz	1f
@@ -163,14 +184,17 @@ FUNC up_arch_switch
 	cmpw	%bp, 4(%rsp)
 	jne	5f
 6:
+	.cfi_remember_state
 	addq	$8, %rsp
-	popq	%r15
-	popq	%r14
-	popq	%r13
-	popq	%r12
-	popq	%rbx
-	popq	%rbp
+	.cfi_adjust_cfa_offset -8
+	POP_REG	r15
+	POP_REG	r14
+	POP_REG	r13
+	POP_REG	r12
+	POP_REG	rbx
+	POP_REG	rbp
 	ret
+	.cfi_restore_state
 #if !UP_MUT(switch_pending_not_checked)
 4:
 	call	*up_arch_attend(%rip)
@@ -213,6 +237,7 @@ FUNC up_arch_to_own
 	.cfi_undefined rip
 .Lto_own:
 	movq	%gs:UP_GS_OWN_SP, %rsp
+	CFI_SAVED
 	OWN_FS	%rax
 	cld
 	LOAD_REGS
@@ -284,14 +309,17 @@ FUNC up_arch_resume_coop
 1:
 #endif
 	movq	%rdi, %rsp
+	CFI_SAVED
 	LEAVE_VCORE
 	.globl	up_arch_coop_begin
 	.hidden	up_arch_coop_begin
 up_arch_coop_begin:
 	xchgq	%rdx, %gs:UP_GS_RUN	/* full fence: pairs with the poster's, pending then disabled */
 	LOOK_AGAIN .Lcoop_pending
+	.cfi_remember_state
 	LOAD_REGS
 	ret
+	.cfi_restore_state
 .Lcoop_pending:
 	GO_BACK
 	.globl	up_arch_coop_end
@@ -403,6 +431,10 @@ upcall_critical_way_out:
 	.hidden	up_arch_came_back
 	.type	up_arch_came_back, @function
 up_arch_came_back:
+	.cfi_startproc
+	.cfi_signal_frame		/* the way back is not behind a call */
+	.cfi_def_cfa rsp, 0
+	.cfi_register rip, rcx
 	/* One instruction tells and, where we are still in place, outdates whoever is about to replace
 	 * us on the strength of a look at this sleep. */
 	movl	$UP_RUN_SEQ, %r11d
@@ -417,22 +449,43 @@ up_arch_came_back:
 	.hidden	up_arch_came_back_counted
 up_arch_came_back_counted:
 	leaq	-128(%rsp), %rsp
+	.cfi_adjust_cfa_offset 128
 	pushq	%rcx
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rip, -136
+	.cfi_offset rcx, -136
 	pushq	%rax
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rax, -144
 	pushq	%rdi
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rdi, -152
 	pushq	%rsi
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rsi, -160
 	pushq	%rdx
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rdx, -168
 	movl	up_arch_home_pid(%rip), %edi
 	movl	%gs:UP_GS_TID, %esi
 	movl	up_arch_home_signo(%rip), %edx
 	movl	$234, %eax			/* tgkill */
 	syscall
 	popq	%rdx
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rdx
 	popq	%rsi
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rsi
 	popq	%rdi
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rdi
 	popq	%rax
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rax
 	movq	(%rsp), %rcx			/* led here once more from there, rcx must lead back */
 	ret	$128
+	.cfi_endproc
 	.size	up_arch_came_back, . - up_arch_came_back
 
 /*
@@ -446,13 +499,23 @@ up_arch_came_back_counted:
 	.hidden	up_arch_came_back_fault
 	.type	up_arch_came_back_fault, @function
 up_arch_came_back_fault:
+	.cfi_startproc
+	.cfi_signal_frame
+	.cfi_def_cfa rsp, 0
+	.cfi_undefined rip		/* gs:home_pc */
 	leaq	-128(%rsp), %rsp
+	.cfi_adjust_cfa_offset 128
 	.globl	up_arch_came_back_fault_moved
 	.hidden	up_arch_came_back_fault_moved
 up_arch_came_back_fault_moved:
 	pushq	%gs:UP_GS_HOME_PC
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rip, -136
 	pushfq
+	.cfi_adjust_cfa_offset 8
 	pushq	%rax
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rax, -152
 	movl	$UP_RUN_SEQ, %eax
 	lock xaddq %rax, %gs:UP_GS_RUN
 	andl	$UP_RUN_MASK, %eax
@@ -463,24 +526,48 @@ up_arch_came_back_fault_moved:
 	.hidden	up_arch_came_back_fault_counted
 up_arch_came_back_fault_counted:
 	pushq	%rcx
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rcx, -160
 	pushq	%r11
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset r11, -168
 	pushq	%rdi
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rdi, -176
 	pushq	%rsi
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rsi, -184
 	pushq	%rdx
+	.cfi_adjust_cfa_offset 8
+	.cfi_offset rdx, -192
 	movl	up_arch_home_pid(%rip), %edi
 	movl	%gs:UP_GS_TID, %esi
 	movl	up_arch_home_signo(%rip), %edx
 	movl	$234, %eax			/* tgkill */
 	syscall
 	popq	%rdx
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rdx
 	popq	%rsi
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rsi
 	popq	%rdi
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rdi
 	popq	%r11
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore r11
 	popq	%rcx
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rcx
 1:
 	popq	%rax
+	.cfi_adjust_cfa_offset -8
+	.cfi_restore rax
 	popfq
+	.cfi_adjust_cfa_offset -8
 	ret	$128
+	.cfi_endproc
 	.size	up_arch_came_back_fault, . - up_arch_came_back_fault
 	.globl	up_arch_came_back_end
 	.hidden	up_arch_came_back_end
