@@ -39,6 +39,8 @@ static inline void up_san_thread(struct up_san *own)
 #ifdef UP_SAN_THREAD
 	if (!own->fiber)
 		own->fiber = __tsan_get_current_fiber();
+#else
+	(void)own;
 #endif
 }
 
@@ -118,30 +120,42 @@ struct up_san {
 
 static inline void up_san_thread(struct up_san *own)
 {
+	(void)own;
 }
 
 static inline void up_san_create(struct up_san *u, const void *lo, size_t sz)
 {
+	(void)u;
+	(void)lo;
+	(void)sz;
 }
 
 static inline void up_san_destroy(struct up_san *u)
 {
+	(void)u;
 }
 
 static inline void up_san_enter(struct up_san *own, struct up_san *u)
 {
+	(void)own;
+	(void)u;
 }
 
 static inline void up_san_leave(struct up_san *own, struct up_san *u, bool last)
 {
+	(void)own;
+	(void)u;
+	(void)last;
 }
 
 static inline void up_san_release(void *at)
 {
+	(void)at;
 }
 
 static inline void up_san_acquire(void *at)
 {
+	(void)at;
 }
 
 #define up_thread_create pthread_create

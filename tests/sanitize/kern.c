@@ -109,12 +109,20 @@ static void *act_main(void *arg)
 	return NULL;
 }
 
+static bool is_short(void)
+{
+	return up_load_relaxed(&yields) < 100 || up_load_relaxed(&events) < 100;
+}
+
 static void *machine_main(void *arg)
 {
 	unsigned seed = 77;
 	long step, nr = (long)arg;
 
-	for (step = 0; step < nr; step++) {
+	uint64_t until = up_now_ns() + 30 * UP_NSEC_PER_SEC;
+
+	/* And until the others have had their turns, on a machine that is busy. */
+	for (step = 0; step < nr || (is_short() && up_now_ns() < until); step++) {
 		uint32_t core = (uint32_t)rand_r(&seed) % CORES;
 
 		if (rand_r(&seed) % 2)

@@ -161,10 +161,13 @@ class Uthread:
     def waits_for_wake(self):
         """upcall_block(): whom it told of itself."""
         try:
-            block = self.value["cb_arg"].cast(pointer_type("struct block")).dereference()
+            # The one of that file: another has a struct of the same name.
+            where = gdb.lookup_global_symbol("upcall_block").symtab.static_block()
+            kind = gdb.lookup_type("struct block", where).pointer()
+            block = self.value["cb_arg"].cast(kind).dereference()
             return "upcall_wake(), told by %s with %#x" % (
                 str(block["fn"]).split("<")[-1].rstrip(">"), int(block["arg"]))
-        except gdb.error:
+        except (gdb.error, AttributeError):
             return "upcall_wake()"
 
     def waits_for_object(self):
