@@ -67,6 +67,7 @@ static UP_NOINLINE int tell(void)
 static UP_ALWAYS_INLINE int push(struct up_deque *d, struct up_task *t, void (*fn)(void *),
 				 void *arg)
 {
+	up_san_release(t);
 	t->fn = fn;
 	t->arg = arg;
 	t->prev = d->last;
@@ -153,6 +154,7 @@ static UP_NOINLINE int sync_taken(struct up_deque *d, struct up_task *t)
 	while ((s = up_load_acquire(&t->state)) != UP_TASK_DONE)
 		if (!take_back(d, s))
 			up_leave(up_self(), wait, t);
+	up_san_acquire(t);
 	d->last = t->prev;
 	t->state = UP_TASK_SYNCED;
 	return 0;

@@ -12,6 +12,7 @@
 #define UP_FORK_FORK_H
 
 #include "base/lock.h"
+#include "base/sanitize.h"
 #include "fork/deque.h"
 #include "fork/task.h"
 #include "user/uthread.h"

@@ -82,7 +82,9 @@ bool up_fork_run(struct up_deque *own, struct up_task *t)
 	UP_INJECT(fork_run);
 	if (UP_MUT(fork_ended_early))
 		u = up_task_end(t);
+	up_san_acquire(t);
 	t->fn(t->arg);
+	up_san_release(t);
 	own->foreign--;
 	if (!UP_MUT(fork_ended_early))
 		u = up_task_end(t);

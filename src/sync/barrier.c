@@ -36,6 +36,7 @@ static int wait(struct upcall_barrier *b, uint64_t until)
 	up_waitq_push(q, &w);
 	up_unguard(&b->guard, NULL);
 	r = up_wait(&w, until);
+	up_san_acquire(&b->guard);
 	if (!r)
 		return 0;
 	up_guard(&b->guard);

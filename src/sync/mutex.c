@@ -157,9 +157,14 @@ static int lock_slowly(struct upcall_mutex *m, uint64_t until)
 
 static int lock(struct upcall_mutex *m, uint64_t until)
 {
+	int r;
+
 	if (!m)
 		return -EINVAL;
-	return try_hold(m, 0) ? 0 : lock_slowly(m, until);
+	r = try_hold(m, 0) ? 0 : lock_slowly(m, until);
+	if (!r)
+		up_san_acquire(m);
+	return r;
 }
 
 int upcall_mutex_lock(struct upcall_mutex *m)
@@ -176,7 +181,10 @@ int upcall_mutex_trylock(struct upcall_mutex *m)
 {
 	if (!m)
 		return -EINVAL;
-	return try_hold(m, 0) ? 0 : -EBUSY;
+	if (!try_hold(m, 0))
+		return -EBUSY;
+	up_san_acquire(m);
+	return 0;
 }
 
 int up_mutex_lock_uncancelled(struct upcall_mutex *m)
@@ -228,6 +236,7 @@ int upcall_mutex_unlock(struct upcall_mutex *m)
 	was = up_load_relaxed(&m->word);
 	if (!(was & HELD))
 		return -EPERM;
+	up_san_release(m);
 	up_store_relaxed(&m->owner, (uintptr_t)0);
 	/* release: pairs with try_hold(); one who is awake looks by itself */
 	while (!(was & WAITS) || (was & WOKEN) || UP_MUT(mutex_waiter_forgotten))

@@ -15,6 +15,7 @@ static void over(struct upcall_once_flag *o, uint32_t state)
 	struct up_waitq *q = up_sync_queue(&o->waiters);
 	struct up_wakes k = { 0 };
 
+	up_san_release(o);
 	up_guard(&o->guard);
 	/* release: pairs with who finds it done without a guard: what fn did is seen */
 	up_store_release(&o->state, state);
@@ -65,6 +66,7 @@ static int once(struct upcall_once_flag *o, void (*fn)(void *), void *arg, uint6
 			up_unguard(&o->guard, NULL);
 		}
 	}
+	up_san_acquire(o);
 	return 0;
 }
 

@@ -19,8 +19,10 @@ static bool take(struct upcall_sem *s)
 
 	while (was)
 		/* acquire: pairs with give()'s release */
-		if (up_cas_acq_rel(&s->value, &was, was - 1))
+		if (up_cas_acq_rel(&s->value, &was, was - 1)) {
+			up_san_acquire(s);
 			return true;
+		}
 	return false;
 }
 
@@ -68,6 +70,7 @@ int upcall_sem_post(struct upcall_sem *s)
 
 	if (!s)
 		return -EINVAL;
+	up_san_release(s);
 	up_guard(&s->guard);
 	if (!up_waitq_wake(up_sync_queue(&s->waiters), &k)) {
 		if (up_load_relaxed(&s->value) == UINT32_MAX)

@@ -15,6 +15,7 @@
 #include "base/bits.h"
 #include "base/inject.h"
 #include "base/mutant.h"
+#include "base/sanitize.h"
 #include "user/uthread.h"
 #include "user/wait.h"
 
@@ -51,6 +52,7 @@ static inline int up_sync_wait(struct up_waiter *w, uint32_t *guard, struct up_w
 	up_waitq_push(q, w);
 	up_unguard(guard, NULL);
 	r = up_wait(w, until);
+	up_san_acquire(guard);
 	if (!r)
 		return 0;
 	up_guard(guard);

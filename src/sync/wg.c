@@ -37,6 +37,7 @@ int upcall_wg_done(struct upcall_wg *g)
 
 	if (!g)
 		return -EINVAL;
+	up_san_release(g);
 	was = up_load_relaxed(&g->nr);
 	while (was > 1 || (was && UP_MUT(wg_last_unguarded)))
 		if (up_cas_acq_rel(&g->nr, &was, was - 1)) { /* as in take_one() */
@@ -76,12 +77,19 @@ static int wait(struct upcall_wg *g, uint64_t until)
 	return up_sync_wait(&w, &g->guard, up_sync_queue(&g->waiters), until);
 }
 
+static int over(struct upcall_wg *g, int r)
+{
+	if (!r)
+		up_san_acquire(g);
+	return r;
+}
+
 int upcall_wg_wait(struct upcall_wg *g)
 {
-	return up_sync_end(wait(g, UP_FOREVER));
+	return up_sync_end(over(g, wait(g, UP_FOREVER)));
 }
 
 int upcall_wg_wait_until(struct upcall_wg *g, uint64_t until)
 {
-	return up_sync_end(wait(g, until));
+	return up_sync_end(over(g, wait(g, until)));
 }

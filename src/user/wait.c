@@ -14,6 +14,7 @@
 #include "base/futex.h"
 #include "base/inject.h"
 #include "base/mutant.h"
+#include "base/sanitize.h"
 #include "user/uthread.h"
 
 static enum up_wait_result result_of(uint32_t word)
@@ -220,10 +221,12 @@ void up_guard(uint32_t *lock)
 {
 	up_preempt_disable();
 	up_lock_take((struct up_lock *)lock);
+	up_san_acquire(lock);
 }
 
 void up_unguard(uint32_t *lock, struct up_wakes *k)
 {
+	up_san_release(lock); /* for those who are woken below, too: see up_wait() */
 	up_lock_drop((struct up_lock *)lock);
 	if (k && k->first)
 		up_wakes_run(k);

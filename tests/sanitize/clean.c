@@ -205,13 +205,137 @@ static void test_calls(void)
 	close(fds[1]);
 }
 
+/* By the library's locks: plain words, ordered by nothing else. */
+static struct upcall_mutex mutex;
+static struct upcall_cond cond;
+static struct upcall_sem full, empty;
+static struct upcall_chan *chan;
+static struct upcall_once_flag once_flag;
+static long counter, slot, set_once;
+static int here;
+#define LOCKERS 8
+
+static void set(void *arg)
+{
+	set_once = 7;
+}
+
+static void *counts(void *arg)
+{
+	int i;
+
+	upcall_once(&once_flag, set, NULL);
+	upcall_mutex_lock(&mutex);
+	if (++here == LOCKERS)
+		upcall_cond_broadcast(&cond);
+	while (here < LOCKERS)
+		upcall_cond_wait(&cond, &mutex);
+	upcall_mutex_unlock(&mutex);
+	for (i = 0; i < 200 * times; i++) {
+		upcall_mutex_lock(&mutex);
+		counter += set_once;
+		if (i % 16 == 0)
+			upcall_yield(); /* the others queue */
+		upcall_mutex_unlock(&mutex);
+		if (i % 32 == 0)
+			upcall_yield();
+	}
+	return NULL;
+}
+
+static void *fills(void *arg)
+{
+	long i, *at;
+
+	for (i = 1; i <= 200L * times; i++) {
+		upcall_sem_wait(&empty);
+		slot = i;
+		upcall_sem_post(&full);
+		at = malloc(sizeof(*at));
+		*at = i;
+		upcall_chan_send(chan, &at);
+	}
+	return NULL;
+}
+
+static void *empties(void *arg)
+{
+	long i, sum = 0, *at;
+
+	for (i = 0; i < 200L * times; i++) {
+		upcall_sem_wait(&full);
+		sum += slot;
+		upcall_sem_post(&empty);
+		upcall_chan_recv(chan, &at);
+		sum += *at;
+		free(at);
+	}
+	return (void *)sum;
+}
+
+static void test_locks(void)
+{
+	struct upcall_uthread *u[LOCKERS], *f, *e;
+	long n = 200L * times;
+	void *sum;
+	int i;
+
+	counter = here = 0;
+	memset(&once_flag, 0, sizeof(once_flag));
+	upcall_sem_init(&full, 0);
+	upcall_sem_init(&empty, 1);
+	if (upcall_chan_create(&chan, sizeof(long *), 2))
+		tap_bail("no channel");
+	for (i = 0; i < LOCKERS; i++)
+		u[i] = make(counts, NULL);
+	e = make(empties, NULL);
+	f = make(fills, NULL);
+	for (i = 0; i < LOCKERS; i++)
+		upcall_uthread_join(u[i], NULL);
+	upcall_uthread_join(f, NULL);
+	upcall_uthread_join(e, &sum);
+	tap_ok(counter == LOCKERS * n * 7 && (long)sum == n * (n + 1),
+	       "plain words are ordered by mutex, condition, once, semaphore and channel");
+	upcall_chan_destroy(chan);
+}
+
+struct branch {
+	int depth;
+	long sum;
+};
+
+static void grow(void *arg)
+{
+	struct branch *b = arg, left = { b->depth - 1, 0 }, right = { b->depth - 1, 0 };
+	struct upcall_fork f;
+
+	if (!b->depth) {
+		b->sum = 1;
+		return;
+	}
+	upcall_spawn(&f, grow, &left);
+	grow(&right);
+	upcall_sync(&f);
+	b->sum = left.sum + right.sum;
+}
+
+static void test_forks(void)
+{
+	struct branch b = { 12, 0 };
+	int i;
+
+	for (i = 0; i < times; i++)
+		grow(&b);
+	tap_ok(b.sum == 1 << 12, "results pass by way of sync");
+}
+
 int main(int argc, char **argv)
 {
 	struct upcall_opts opts = { .size = sizeof(opts), .vcores = 2 };
 	int i, r;
 
 	times = argc > 1 ? atoi(argv[1]) : 1;
-	tap_plan(2 * 4 + 1);
+	tap_plan(2 * 6 + 1);
 	/* More than once: what was made for a run goes away with it. */
 	for (i = 0; i < 2; i++) {
 		r = upcall_start(&opts);
@@ -221,6 +345,8 @@ int main(int argc, char **argv)
 		test_yield();
 		test_wake();
 		test_calls();
+		test_locks();
+		test_forks();
 		if (upcall_stop())
 			tap_bail("cannot stop");
 	}
