@@ -26,7 +26,7 @@
 #include "upcall/sched.h"
 
 #define LEVELS (UPCALL_PRIO_MAX - UPCALL_PRIO_MIN + 1)
-/* One pick in so many serves a level that is not the highest. */
+/* So often in a row a higher one goes before a lower one. */
 #define AGE_TURNS 16
 /* One in so many looks at another vcore's queue first; every so often however short that is. */
 #define LOOK_TURNS 32
@@ -43,7 +43,9 @@ struct queue {
 	struct up_lock lock;
 	uint32_t mask; /* levels that are not empty; written under the lock, read without */
 	uint32_t len;  /* the same */
-	uint32_t aged; /* under the lock: picks that had a choice */
+	uint32_t in_a_row; /* under the lock: picks of a level before a lower one */
+	uint32_t aged;	   /* under the lock: picks of a lower one before it */
+	uint32_t lent;	   /* who picks: others' higher ones before what is queued here, in a row */
 	uint32_t turn; /* who picks: a hint */
 	uint32_t random;
 	struct level level[LEVELS];
@@ -142,17 +144,22 @@ static void cut(struct queue *q, struct upcall_uthread *u)
 		up_store_relaxed(place_of(u), 0);
 }
 
-/* The highest; now and then the next lower one, each in its turn, so that none waits for ever. */
+/* The highest; but when it has gone before a lower one so many times in a row, that one, or the next of
+ * several.  Where the higher ones leave the lower ones time, nobody is put before them. */
 static unsigned choose_level(struct queue *q, bool age)
 {
-	uint32_t mask = q->mask, below;
-	unsigned top = up_highest_bit(mask);
+	unsigned top = up_highest_bit(q->mask), n;
+	uint32_t below = q->mask & ~(1u << top);
 
-	below = mask & ~(1u << top);
-	if (UP_LIKELY(!below) || !age || ++q->aged % AGE_TURNS || UP_MUT(steal_never_ages))
+	if (UP_LIKELY(!below)) {
+		q->in_a_row = 0;
 		return top;
-	/* A different one of the lower each time. */
-	for (unsigned n = q->aged / AGE_TURNS % (unsigned)up_popcount(below); n; n--)
+	}
+	if (!age || ++q->in_a_row < AGE_TURNS || UP_MUT(steal_never_ages))
+		return top;
+	if (!UP_MUT(steal_ages_always))
+		q->in_a_row = 0;
+	for (n = q->aged++ % (unsigned)up_popcount(below); n; n--)
 		below &= below - 1;
 	return up_lowest_bit(below);
 }
@@ -290,16 +297,25 @@ static struct upcall_uthread *look_around(struct queue *own, unsigned vcore)
 	return take_one(q);
 }
 
+/* Not for ever: what we have ages too. */
+static struct upcall_uthread *higher_elsewhere(struct queue *own, unsigned vcore)
+{
+	struct upcall_uthread *u = NULL;
+
+	if (own->lent < AGE_TURNS || UP_MUT(steal_others_first))
+		u = take_higher(vcore);
+	own->lent = u ? own->lent + 1 : 0;
+	return u;
+}
+
 static struct upcall_uthread *steal_pick(unsigned vcore)
 {
 	struct queue *own = &queues[vcore];
 	struct upcall_uthread *u = NULL;
 
 	own->turn++;
-	/* Now and then not: what we have ages too. */
-	if (UP_UNLIKELY(up_load_relaxed(&has_levels)) &&
-	    (own->turn % AGE_TURNS || UP_MUT(steal_others_first)))
-		u = take_higher(vcore);
+	if (UP_UNLIKELY(up_load_relaxed(&has_levels)))
+		u = higher_elsewhere(own, vcore);
 	if (!u && UP_UNLIKELY(!(own->turn % LOOK_TURNS)) && nr_queues > 1)
 		u = look_around(own, vcore);
 	if (!u)

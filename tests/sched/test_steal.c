@@ -110,6 +110,26 @@ static void none_starves(void)
 	S.fini();
 }
 
+/* A high one that leaves the others their time never waits for one of them. */
+static void none_before_rare(void)
+{
+	struct upcall_uthread *u;
+	unsigned i, late = 0;
+
+	begin(1);
+	pool[0].prio = 2;
+	for (i = 1; i < 5; i++)
+		S.ready(at(i), 0, UPCALL_NEW);
+	for (i = 0; i < 1000; i++) {
+		S.ready(at(0), 0, UPCALL_WOKEN);
+		late += number(S.pick(0)) != 0;
+		u = S.pick(0);
+		S.ready(u, 0, UPCALL_PREEMPTED);
+	}
+	tap_ok(!late, "one that wakes now and then goes first each time (%u times of 1000 late)", late);
+	S.fini();
+}
+
 /* Nor does what is queued here while others have higher ones without end. */
 static void none_starves_here(void)
 {
@@ -229,11 +249,12 @@ static void several(bool ranks)
 
 int main(void)
 {
-	tap_plan(16);
+	tap_plan(17);
 	in_order();
 	taken_out();
 	by_priority();
 	none_starves();
+	none_before_rare();
 	none_starves_here();
 	abandoned_served();
 	stolen();
