@@ -50,6 +50,9 @@ extern const struct cli_command cli_run, cli_doctor, cli_version, cli_help;
 int cli_next_option(const struct cli_command *c, int argc, char **argv, int *at,
 		    const char **ret_arg);
 
+/* The options of a command that has --json alone, and no arguments. -1: go on; else its exit status. */
+int cli_json_only(const struct cli_command *c, int argc, char **argv, bool *ret_json);
+
 void cli_print_help(const struct cli_command *c, FILE *to);
 
 /* One line to stderr. */

@@ -85,3 +85,21 @@ void cli_print_help(const struct cli_command *c, FILE *to)
 	if (c->more)
 		fprintf(to, "\n%s", c->more);
 }
+
+int cli_json_only(const struct cli_command *c, int argc, char **argv, bool *ret_json)
+{
+	const char *arg;
+	int at = 1, id;
+
+	*ret_json = false;
+	while ((id = cli_next_option(c, argc, argv, &at, &arg)) >= 0) {
+		if (id == CLI_OPT_HELP)
+			return cli_print_help(c, stdout), CLI_OK;
+		*ret_json = true;
+	}
+	if (id == -2)
+		return CLI_USAGE;
+	if (at < argc)
+		return cli_misused(c, "an argument too many: '%s'", argv[at]);
+	return -1;
+}

@@ -65,19 +65,11 @@ static int print_json(void)
 
 static int version_main(const struct cli_command *c, int argc, char **argv)
 {
-	const char *arg;
-	bool json = false;
-	int at = 1, id;
+	bool json;
+	int r = cli_json_only(c, argc, argv, &json);
 
-	while ((id = cli_next_option(c, argc, argv, &at, &arg)) >= 0) {
-		if (id == CLI_OPT_HELP)
-			return cli_print_help(c, stdout), CLI_OK;
-		json = true;
-	}
-	if (id == -2)
-		return CLI_USAGE;
-	if (at < argc)
-		return cli_misused(c, "an argument too many: '%s'", argv[at]);
+	if (r >= 0)
+		return r;
 	if (json)
 		return print_json();
 	print_text();
