@@ -5,26 +5,12 @@
  */
 #include <errno.h>
 #include <limits.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "tap.h"
-#include "user/uthread.h"
+#include "several.h"
 
-static struct up_uthread pool[64];
 static struct upcall_sched_ops S;
-
-static struct upcall_uthread *at(unsigned i)
-{
-	return (struct upcall_uthread *)&pool[i];
-}
-
-static int number(const struct upcall_uthread *u)
-{
-	return u ? (int)((const struct up_uthread *)u - pool) : -1;
-}
 
 /* A child of the test's own: a list, newest first, that fills all its words. */
 static struct upcall_uthread *newest;
@@ -260,58 +246,21 @@ static void refused_while_running(void)
 
 /* ---- several at once ---- */
 
-#define ITEMS	64u
-#define STEPS	200000u
-#define THREADS 3u
-
-static atomic_uint owned[ITEMS];
-static atomic_uint twice, picked;
-
-static void *mix(void *arg)
+static struct upcall_uthread *get(unsigned vcore, unsigned random)
 {
-	unsigned v = (unsigned)(uintptr_t)arg, random = v + 1, i;
-	struct upcall_uthread *u;
-
-	for (i = 0; i < STEPS; i++) {
-		random = random * 1664525u + 1013904223u;
-		upcall_sched_assign(at((random >> 8) % ITEMS), random >> 31);
-		u = S.pick(v);
-		if (!u)
-			continue;
-		atomic_fetch_add(&picked, 1);
-		if (atomic_fetch_add(&owned[number(u)], 1))
-			atomic_fetch_add(&twice, 1);
-		atomic_fetch_sub(&owned[number(u)], 1);
-		S.ready(u, (random >> 20) % THREADS,
-			(random >> 16) & 1 ? UPCALL_YIELDED : UPCALL_UNBLOCKED);
-	}
-	return NULL;
+	upcall_sched_assign(at((random >> 8) % SEVERAL_ITEMS), random >> 31);
+	return S.pick(vcore);
 }
 
-static void several(void)
+static void by_several(void)
 {
 	static const struct upcall_sched_child two[] = { { &upcall_sched_fifo, 2 },
 							 { &upcall_sched_steal, 1 } };
-	pthread_t t[THREADS];
-	unsigned i, left = 0;
 
-	begin(two, 2, THREADS);
-	for (i = 0; i < ITEMS; i++) {
-		pool[i].prio = (int8_t)((int)(i % 7) - 3);
-		S.ready(at(i), i % THREADS, UPCALL_NEW);
-	}
-	for (i = 0; i < THREADS; i++)
-		if (pthread_create(&t[i], NULL, mix, (void *)(uintptr_t)i))
-			abort();
-	for (i = 0; i < THREADS; i++)
-		pthread_join(t[i], NULL);
-	while (S.pick(0))
-		left++;
-	tap_ok(!atomic_load(&twice) && left == ITEMS && atomic_load(&picked) > STEPS,
-	       "three at once, which change children all the time: %u had twice, %u of %u left, "
-	       "%u picks",
-	       atomic_load(&twice), left, ITEMS, atomic_load(&picked));
-	S.fini();
+	begin(two, 2, SEVERAL_THREADS);
+	several.get = get;
+	several.other = UPCALL_UNBLOCKED;
+	several_at_once(&S, true, "which change children all the time");
 }
 
 int main(void)
@@ -323,6 +272,6 @@ int main(void)
 	assigned();
 	refused();
 	refused_while_running();
-	several();
+	by_several();
 	return tap_done();
 }

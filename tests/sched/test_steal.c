@@ -4,27 +4,12 @@
  * which order, from where; and that several at once lose nobody and have nobody twice.
  */
 #include <limits.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "tap.h"
-#include "user/uthread.h"
+#include "several.h"
 
 #define S upcall_sched_steal
-
-static struct up_uthread pool[64];
-
-static struct upcall_uthread *at(unsigned i)
-{
-	return (struct upcall_uthread *)&pool[i];
-}
-
-static int number(const struct upcall_uthread *u)
-{
-	return u ? (int)((const struct up_uthread *)u - pool) : -1;
-}
 
 static void begin(unsigned vcores)
 {
@@ -190,61 +175,21 @@ static void stolen(void)
 
 /* ---- several at once ---- */
 
-#define ITEMS	64u
-#define STEPS	200000u
-#define THREADS 3u
-
-static atomic_uint owned[ITEMS];
-static atomic_uint twice, picked;
-
-static void *mix(void *arg)
+static struct upcall_uthread *get(unsigned vcore, unsigned random)
 {
-	unsigned v = (unsigned)(uintptr_t)arg, random = v + 1, i;
-	struct upcall_uthread *u;
+	struct upcall_uthread *u = at((random >> 8) % SEVERAL_ITEMS);
 
-	for (i = 0; i < STEPS; i++) {
-		random = random * 1664525u + 1013904223u;
-		if (random >> 30) {
-			u = S.pick(v);
-		} else {
-			u = at((random >> 8) % ITEMS);
-			u = S.take(u, v) ? u : NULL;
-		}
-		if (!u)
-			continue;
-		atomic_fetch_add(&picked, 1);
-		if (atomic_fetch_add(&owned[number(u)], 1))
-			atomic_fetch_add(&twice, 1);
-		atomic_fetch_sub(&owned[number(u)], 1);
-		S.ready(u, (random >> 20) % THREADS,
-			(random >> 16) & 1 ? UPCALL_YIELDED : UPCALL_NEW);
-	}
-	return NULL;
+	if (random >> 30)
+		return S.pick(vcore);
+	return S.take(u, vcore) ? u : NULL;
 }
 
-static void several(bool ranks)
+static void by_several(bool ranks)
 {
-	pthread_t t[THREADS];
-	unsigned i, left = 0;
-
-	begin(THREADS);
-	atomic_store(&twice, 0);
-	atomic_store(&picked, 0);
-	for (i = 0; i < ITEMS; i++) {
-		pool[i].prio = (int8_t)(ranks ? (int)(i % 7) - 3 : 0);
-		S.ready(at(i), i % THREADS, UPCALL_NEW);
-	}
-	for (i = 0; i < THREADS; i++)
-		pthread_create(&t[i], NULL, mix, (void *)(uintptr_t)i);
-	for (i = 0; i < THREADS; i++)
-		pthread_join(t[i], NULL);
-	while (S.pick(0))
-		left++;
-	tap_ok(!atomic_load(&twice) && left == ITEMS && atomic_load(&picked) > STEPS,
-	       "three at once, %s: %u had twice, %u of %u left, %u picks",
-	       ranks ? "all priorities" : "one priority", atomic_load(&twice), left, ITEMS,
-	       atomic_load(&picked));
-	S.fini();
+	begin(SEVERAL_THREADS);
+	several.get = get;
+	several.other = UPCALL_NEW;
+	several_at_once(&S, ranks, ranks ? "all priorities" : "one priority");
 }
 
 int main(void)
@@ -258,7 +203,7 @@ int main(void)
 	none_starves_here();
 	abandoned_served();
 	stolen();
-	several(false);
-	several(true);
+	by_several(false);
+	by_several(true);
 	return tap_done();
 }
