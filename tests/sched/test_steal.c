@@ -111,7 +111,8 @@ static void none_before_rare(void)
 		u = S.pick(0);
 		S.ready(u, 0, UPCALL_PREEMPTED);
 	}
-	tap_ok(!late, "one that wakes now and then goes first each time (%u times of 1000 late)", late);
+	tap_ok(!late, "one that wakes now and then goes first each time (%u times of 1000 late)",
+	       late);
 	S.fini();
 }
 
