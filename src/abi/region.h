@@ -214,7 +214,7 @@ enum upabi_op {
 	UPABI_OP_NOTIFY = 6,	  /* arg0 pid (0 self), arg1 event, arg2 vcore, arg3 val, arg4 aux */
 	UPABI_OP_EVENT_ALLOC = 7, /* call_val: a new event number */
 	UPABI_OP_BLOCKED = 8,	  /* arg0 vcore, arg1 act, arg2 gen, arg3 class; caller replaced it */
-	UPABI_OP_UNBLOCKED = 9,	  /* arg0 context handle; the caller's blocked call is over */
+	UPABI_OP_UNBLOCKED = 9,	  /* arg0 context handle, arg1 1 to stand by; its block is over */
 	UPABI_OP_PREEMPTED = 10,  /* arg0 vcore, arg1 1 in vcore context; the caller left as told */
 	UPABI_OP_ACT_ADD = 11,	  /* arg0 OS task; call_val: the activation's number */
 	UPABI_OP_ACT_DEL = 12,	  /* arg0 count: give pooled activations back in bulk */

@@ -15,7 +15,7 @@ typedef __UINT64_TYPE__ upabi_u64;
 typedef __INT32_TYPE__ upabi_s32;
 typedef __INT64_TYPE__ upabi_s64;
 
-#define UPABI_VERSION 3u
+#define UPABI_VERSION 4u
 #define UPABI_LINE 64u
 
 /* "No vcore", "no pcore", "no activation" wherever one is named by number. */

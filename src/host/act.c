@@ -135,6 +135,7 @@ static int act_register(struct up_act *a)
 	a->num = (uint32_t)num;
 	a->stats = &up_host.act_stats[num];
 	UP_INJECT(act_added);
+	up_store_relaxed(&a->takeover, UP_TAKEOVER_NONE);
 	/* release: pairs with up_act_get(): the rest of *a is in place.  One that had the slot before us,
 	 * and sleeps at its gate, has not been told yet: the bell for it may be late. */
 	if (up_xchg_acq_rel(&up_host.acts[a->num], a))
@@ -315,7 +316,8 @@ static bool rejoin(struct up_act *a)
 	UP_INJECT(rejoin_published);
 	accepted = UP_MUT(rejoin_before_report) || wait_reported(a);
 	set_run(a, UP_RUN_IDLE);
-	if ((accepted && !call_self(a, UPABI_OP_UNBLOCKED, a->num, 0)) || !has_vcore(a))
+	if ((accepted && !call_self(a, UPABI_OP_UNBLOCKED, a->num, up_standby_offers(a))) ||
+	    !has_vcore(a))
 		return true;
 	attach(a, up_load_relaxed(&up_host.port->amap[a->num].vcore));
 	return false;
@@ -425,12 +427,19 @@ static int report_once(struct up_act *a, const uint64_t arg[5])
 	return up_port_call(up_host.port, a->num, UPABI_OP_BLOCKED, arg, NULL);
 }
 
-/* The first thing a replacement does: it is on the vcore already, the kernel side hears of it. */
-static int report_block(struct up_act *a, uint32_t v)
+void up_act_disappoint(struct up_act *victim, uint32_t v)
 {
-	struct up_act *victim = a->victim;
-	uint64_t arg[5] = { v, victim->num, a->victim_gen, up_load_relaxed(&victim->stolen_class) };
+	if (!give_back(victim, v))
+		tell_reported(victim, false);
+}
+
+/* The first thing a replacement does: it is on the vcore already, the kernel side hears of it. */
+static int report_block(struct up_act *a, struct up_act *victim, uint32_t v)
+{
 	const struct upabi_actmap *m = &up_host.port->amap[victim->num];
+	/* Its generation stays: it waits to be told before it can go. */
+	uint64_t arg[5] = { v, victim->num, up_load_relaxed(&m->gen),
+			    up_load_relaxed(&victim->stolen_class) };
 	unsigned tries = 0;
 	int r;
 
@@ -450,41 +459,65 @@ static int report_block(struct up_act *a, uint32_t v)
 	return r;
 }
 
-/* It ends, though a stealer has chosen it: nothing is left to run, but the victim is not to wait for
- * it. */
+/* A slot's tenant, whom the kernel side may take to be gone. */
+static struct up_act *victim_of(uint64_t told)
+{
+	/* acquire: pairs with act_register() */
+	return up_load_acquire(&up_host.acts[told >> 32]);
+}
+
+/* It ends, though a stealer may have chosen it: nothing is left to run, but the victim is not to wait
+ * for it.  From here on it is chosen by nobody. */
 static void disappoint(struct up_act *a)
 {
-	/* acquire: as in step().  Stealers have ended, or no longer find us standing by. */
-	uint32_t v = up_xchg_acquire(&a->takeover, 0);
+	/* acquire: as in step() */
+	uint64_t told = up_xchg_acq_rel(&a->takeover, UP_TAKEOVER_BUSY);
 
-	if (v && !UP_MUT(takeover_ends_unsaid) && !give_back(a->victim, v - 1))
-		tell_reported(a->victim, false);
+	if (told != UP_TAKEOVER_NONE && told != UP_TAKEOVER_BUSY && !UP_MUT(takeover_ends_unsaid))
+		up_act_disappoint(victim_of(told), (uint32_t)told - 1);
+}
+
+static void take_over(struct up_act *a, struct up_act *victim, uint32_t v)
+{
+	if (report_block(a, victim, v))
+		return;
+	a->victim = victim;
+	a->took_over = true;
+	run_vcore(a, v);
+}
+
+static void start(struct up_act *a)
+{
+	const struct upabi_actmap *m = &up_host.port->amap[a->num];
+	uint32_t v;
+
+	if (is_dropped(a))
+		return; /* it is our successor's */
+	/* acquire: pairs with the kernel side's release of a start: state and vcore are set */
+	a->starts_seen = up_load_acquire(&m->starts);
+	v = up_load_relaxed(&m->vcore);
+	if (up_load_relaxed(&m->state) == UPABI_ACT_RUNNING && v < up_host.max_vcores)
+		run_vcore(a, v);
 }
 
 /* One reason to leave the gate, or none. */
 static bool step(struct up_act *a)
 {
 	const struct upabi_actmap *m = &up_host.port->amap[a->num];
-	/* acquire: pairs with the stealer's release of takeover: victim is set */
-	uint32_t v = up_xchg_acquire(&a->takeover, 0), starts;
+	uint64_t told;
 
-	if (v) {
-		if (report_block(a, v - 1) == 0) {
-			a->took_over = true;
-			run_vcore(a, v - 1);
-		}
-		return true;
-	}
-	/* acquire: pairs with the kernel side's release of a start: state and vcore are set */
-	starts = up_load_acquire(&m->starts);
-	if (starts == a->starts_seen)
+	if (up_load_relaxed(&a->takeover) == UP_TAKEOVER_NONE &&
+	    up_load_acquire(&m->starts) == a->starts_seen)
 		return false;
-	if (is_dropped(a))
-		return true; /* it is our successor's */
-	a->starts_seen = starts;
-	v = up_load_relaxed(&m->vcore);
-	if (up_load_relaxed(&m->state) == UPABI_ACT_RUNNING && v < up_host.max_vcores)
-		run_vcore(a, v);
+	up_store_relaxed(&a->ready, 0);
+	/* acq_rel: a stealer's word comes first, or it finds us busy and chooses nobody */
+	told = up_xchg_acq_rel(&a->takeover, UP_TAKEOVER_BUSY);
+	if (told != UP_TAKEOVER_NONE)
+		take_over(a, victim_of(told), (uint32_t)told - 1);
+	else
+		start(a);
+	/* release: pairs with hand_over(): what we did for the last vcore is over */
+	up_store_release(&a->takeover, UP_TAKEOVER_NONE);
 	return true;
 }
 
@@ -510,8 +543,11 @@ static struct up_act *exhume(void)
 		next = rest->next_grave;
 		bury(rest);
 	}
-	if (a)
-		memset(a, 0, sizeof(*a));
+	/* One that is slow may choose the dead one still: not before it is somebody again. */
+	if (a) {
+		memset(a, 0, offsetof(struct up_act, takeover));
+		memset(&a->takeover + 1, 0, sizeof(*a) - offsetof(struct up_act, takeover) - 8);
+	}
 	return a;
 }
 
@@ -551,6 +587,7 @@ static void act_fini(struct up_act *a)
 	if (a->altstack.ss_sp)
 		munmap(a->altstack.ss_sp, ALT_STACK_SZ);
 	UP_INJECT(act_ends);
+	disappoint(a);
 	leave_slot(a);
 	bury(a);
 	/* release: pairs with up_act_wait_gone() */
@@ -582,7 +619,7 @@ static void serve(struct up_act *a)
 		UP_INJECT(act_looked);
 		if (UP_MUT(gate_seen_late))
 			seen = up_port_gate(up_host.port, a->num);
-		if (!step(a))
+		if (!step(a) && !up_standby_turn(a))
 			up_port_gate_wait(up_host.port, a->num, seen);
 		UP_INJECT(act_let_out);
 	}

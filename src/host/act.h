@@ -36,10 +36,9 @@ enum up_class {
 struct up_act {
 	struct up_gs gs; /* first: the GS base points here */
 
-	/* A stealer writes these, then takeover with release; the activation reads after acquire. */
-	uint32_t takeover __attribute__((aligned(64))); /* vcore + 1 to take over */
-	uint32_t victim_gen;
-	struct up_act *victim;
+	/* UP_TAKEOVER_NONE: may be told; UP_TAKEOVER_BUSY: may not, for it runs a vcore or ends; else
+	 * told, and by one alone: whom to replace, and on which vcore (up_takeover()). */
+	uint64_t takeover __attribute__((aligned(64)));
 	/* Whoever finds this activation blocked writes; read by its loop when it comes back. */
 	uint32_t stolen_class;
 	uint32_t reported; /* futex: its replacement has told the kernel side */
@@ -64,7 +63,10 @@ struct up_act {
 	int stat_fd;
 	uint32_t never_parked; /* stands in for the watcher's word where there is none: 0 */
 	uint32_t freezable;    /* in vcore context, inside code that is not ours */
-	bool took_over;	       /* another's place, and has not entered the vcore yet */
+	uint32_t ready;	       /* stands by ready to run; others read it */
+	uint64_t turn_ns;      /* ... and had its last turn then */
+	struct up_act *victim; /* whom it has replaced last */
+	bool took_over;	       /* ... and has not entered the vcore yet */
 	bool masked;	       /* asynchronous signals are blocked: the handler was left sideways */
 	bool has_timer;
 	timer_t timer; /* of this thread's CPU time; its signal is the notification */
@@ -73,6 +75,14 @@ struct up_act {
 	struct up_act *next_grave;
 	struct upabi_act_stats *stats; /* its line of up_host.act_stats; NULL without a number */
 };
+
+#define UP_TAKEOVER_NONE 0
+#define UP_TAKEOVER_BUSY UINT64_MAX
+
+static inline uint64_t up_takeover(uint32_t victim, uint32_t vcore)
+{
+	return (uint64_t)victim << 32 | (vcore + 1);
+}
 
 /* With a blocked uthread that keeps an activation while nobody stands by. */
 struct up_patience {
@@ -96,6 +106,8 @@ struct up_watch {
 	uint64_t steals;
 	uint64_t false_alarms;
 	uint64_t no_standby;
+	uint32_t vain;	   /* turns of who stands by ready to run, since a block was found */
+	uint64_t rest_ns;  /* until then nobody stands by like that */
 	struct up_patience patience;			     /* the watcher's */
 	struct up_patience late_patience;		     /* the lookout's */
 	uint32_t slicer_parked __attribute__((aligned(64))); /* futex */
@@ -204,6 +216,14 @@ void up_act_freeze(struct up_act *a); /* handler, vcore context: stand still unt
 struct up_act *up_act_get(uint32_t num);
 void up_act_wait_gone(void);
 void up_act_clear_graves(void);
+/* We do not replace it after all: back to where it was, or it is told so. */
+void up_act_disappoint(struct up_act *victim, uint32_t vcore);
+
+/* standby.c */
+/* On the loop, one that has nothing to do: false when it is to sleep, true when it had its turn. */
+bool up_standby_turn(struct up_act *a);
+/* Will it stand by ready to run, if the kernel side has it stand by for the vcore it ran last? */
+bool up_standby_offers(const struct up_act *a);
 
 /* watcher.c */
 int up_watch_start(uint32_t vcore);
@@ -211,9 +231,15 @@ void up_watch_pin(uint32_t vcore, uint32_t pcore);
 void up_watch_quit(uint32_t vcore);
 void up_watch_stop(uint32_t vcore); /* after up_watch_quit() */
 void up_watch_arm(uint32_t vcore);  /* vcore context */
-/* Looks whether the vcore's activation is blocked and replaces it if so.  here: the caller is the
- * vcore's watcher.  1 replaced, 0 not blocked, -EAGAIN blocked but nobody stands by. */
-int up_watch_look(uint32_t vcore, bool here);
+/* Who looks. */
+enum up_from {
+	UP_FROM_AFAR,
+	UP_FROM_CORE, /* a thread that runs on the vcore's core */
+	UP_FROM_IDLE  /* ... and would not if the activation could */
+};
+/* Looks whether the vcore's activation is blocked and replaces it if so.  1 replaced, 0 not blocked,
+ * -EAGAIN blocked but nobody stands by. */
+int up_watch_look(uint32_t vcore, enum up_from from);
 /* What a task is doing: -EAGAIN on a processor or waiting for one, else its class. */
 int up_task_class(const struct up_act *a);
 struct up_look {

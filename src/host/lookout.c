@@ -105,7 +105,7 @@ static void backstop(uint32_t v, uint64_t now)
 		lookout.busy_ns = now + BUSY_FOR_NS;
 	if (alone)
 		up_turn_out_late(v, now);
-	else if (same && up_watch_look(v, false) == 1)
+	else if (same && up_watch_look(v, UP_FROM_AFAR) == 1)
 		up_fetch_add_relaxed(&up_host.backstop_steals, 1);
 }
 

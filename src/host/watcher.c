@@ -138,26 +138,32 @@ int up_task_class(const struct up_act *a)
 	return up_task_look(a, &look);
 }
 
-static void hand_over(struct up_watch *w, uint32_t v, struct up_act *a, struct up_act *b)
+/* False where it is no longer to be had: it was told by another, or has left its gate, or ends. */
+static bool hand_over(struct up_watch *w, uint32_t v, struct up_act *a, struct up_act *b)
 {
-	b->victim = a;
-	b->victim_gen = up_load_relaxed(&up_host.port->amap[a->num].gen);
+	uint64_t none = UP_TAKEOVER_NONE;
+
+	/* release: pairs with step()'s exchange, which comes first or finds this */
+	if (UP_MUT(told_twice))
+		up_store_release(&b->takeover, up_takeover(a->num, v));
+	else if (!up_cas_release(&b->takeover, &none, up_takeover(a->num, v)))
+		return false;
 	w->steals++;
-	/* release: pairs with step()'s acquire: victim is set */
-	up_store_release(&b->takeover, v + 1);
 	UP_INJECT(hand_over);
-	up_port_gate_open(up_host.port, b->num);
+	if (b != (struct up_act *)up_arch_get_gs())
+		up_port_gate_open(up_host.port, b->num);
+	return true;
 }
 
 /* What it blocks in; -EAGAIN when it does not. */
-static int class_of(const struct up_act *a, bool here, struct up_look *ret_look)
+static int class_of(const struct up_act *a, bool idle, struct up_look *ret_look)
 {
 	uint32_t call = up_load_relaxed(&a->gs.call);
 	int class;
 
 	/* We run on its core, so it does not, and in an announced call that is all we need to know:
 	 * replaced while it merely waits for the processor, it finds that out on its way out. */
-	if (call && here)
+	if (call && idle)
 		return UP_CLASS_ANNOUNCED;
 	UP_INJECT(watch_looks);
 	class = up_task_look(a, ret_look);
@@ -177,12 +183,13 @@ static bool still_there(const struct up_act *a, bool here, int class, const stru
 	return up_task_look(a, &again) == class && again.pc == look->pc;
 }
 
-int up_watch_look(uint32_t v, bool here)
+int up_watch_look(uint32_t v, enum up_from from)
 {
 	struct up_watch *w = &up_host.watch[v];
 	struct up_act *a = up_load_acquire(&w->act), *b;
 	struct up_look look = { 0 };
 	uint64_t run, stolen;
+	bool here;
 	int class;
 
 	if (!a)
@@ -191,10 +198,10 @@ int up_watch_look(uint32_t v, bool here)
 	run = up_load_acquire(&a->gs.run);
 	if (up_run_state(run) != UP_RUN_UTHREAD || up_load_relaxed(&a->vcore) != v)
 		return 0; /* the second: it has left this vcore, and runs another */
-	here = here && a->pcore == w->pcore;
+	here = from != UP_FROM_AFAR && a->pcore == w->pcore;
 	if (here)
 		up_home_keep_core();
-	class = class_of(a, here, &look);
+	class = class_of(a, here && from == UP_FROM_IDLE, &look);
 	if (class < 0) {
 		w->false_alarms++;
 		return 0;
@@ -230,8 +237,10 @@ int up_watch_look(uint32_t v, bool here)
 	a->stats->blocked[class]++;
 	UP_INJECT(stolen);
 	up_home_call(a, class, look.unint);
-	hand_over(w, v, a, b);
-	return 1;
+	if (hand_over(w, v, a, b))
+		return 1;
+	up_act_disappoint(a, v);
+	return 0;
 }
 
 static void sleep_parked(struct up_watch *w)
@@ -327,7 +336,7 @@ static void *watch_main(void *arg)
 			park(w, v);
 			continue;
 		}
-		r = up_watch_look(v, is_here(w));
+		r = up_watch_look(v, is_here(w) ? UP_FROM_IDLE : UP_FROM_AFAR);
 		if (r == -EAGAIN)
 			without_standby(w, v);
 		else if (!r)

@@ -112,8 +112,18 @@ int up_block(struct up_proc *p, uint32_t slot, const uint64_t *arg, uint64_t now
 	return 0;
 }
 
+/* The one that comes back is awake, on the core, and would stay so; who stands by is neither. */
+static void relieve(struct up_proc *p, uint32_t act, uint32_t vcore)
+{
+	struct up_vcore *vc = &p->vcores[vcore];
+
+	if (p->acts[act].pcore == vc->pcore && vc->online && vc->standby != UPABI_NONE &&
+	    !UP_MUT(standby_not_relieved))
+		up_act_unstand(p, vcore); /* the pool is filled from its front, for that core first */
+}
+
 /* Its uthread goes to a vcore, by handle; the activation itself to the pool. */
-int up_unblock(struct up_proc *p, uint32_t act, uint64_t handle, uint64_t now)
+int up_unblock(struct up_proc *p, uint32_t act, const uint64_t *arg, uint64_t now)
 {
 	uint32_t last;
 
@@ -124,8 +134,10 @@ int up_unblock(struct up_proc *p, uint32_t act, uint64_t handle, uint64_t now)
 	last = p->acts[act].vcore;
 	p->nr_unblocks++;
 	p->hot = act;
+	if (arg[1])
+		relieve(p, act, last);
 	up_act_pool(p, act, now);
 	UP_INJECT(kern_unblock);
-	up_event_tell(p, last, UPABI_EV_UNBLOCKED, act, p->acts[act].gen, handle, now);
+	up_event_tell(p, last, UPABI_EV_UNBLOCKED, act, p->acts[act].gen, arg[0], now);
 	return 0;
 }

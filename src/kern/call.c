@@ -72,7 +72,7 @@ static int dispatch(struct up_proc *p, uint32_t slot, uint32_t op, const uint64_
 	case UPABI_OP_BLOCKED:
 		return up_block(p, slot, arg, now, ret_val);
 	case UPABI_OP_UNBLOCKED:
-		return up_unblock(p, slot, arg[0], now);
+		return up_unblock(p, slot, arg, now);
 	case UPABI_OP_PREEMPTED:
 		return up_preempt_left(p, slot, arg[0], arg[1], now);
 	case UPABI_OP_ACT_ADD:

@@ -347,7 +347,7 @@ int up_change_to(struct up_proc *p, uint32_t act, const uint64_t *arg, uint64_t 
 /* block.c */
 int up_block(struct up_proc *p, uint32_t slot, const uint64_t *arg, uint64_t now,
 	     uint64_t *ret_val);
-int up_unblock(struct up_proc *p, uint32_t act, uint64_t handle, uint64_t now);
+int up_unblock(struct up_proc *p, uint32_t act, const uint64_t *arg, uint64_t now);
 
 /* resource.c */
 int up_resource_request(struct up_proc *p, uint32_t slot, uint64_t now, uint64_t *ret_val);

@@ -169,7 +169,7 @@ static void put_act(struct out *o, struct up_act *a)
 	put_num(o, " call ", a->gs.call);
 	put_num(o, " starts ", up_rt.port->amap[a->num].starts);
 	put_num(o, "/", a->starts_seen);
-	put_num(o, " takeover ", a->takeover);
+	put_num(o, " takeover ", (uint32_t)a->takeover);
 	put_num(o, " signals ", a->stats->notified);
 	put_num(o, "+", a->stats->deferred);
 	put_num(o, "+", a->stats->spurious);

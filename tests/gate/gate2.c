@@ -514,8 +514,9 @@ static bool judge_rounds(const struct outcome *o, const struct gate2_way *w)
 	if (w->class_of_call == UP_CLASS_UNANNOUNCED)
 		n += UP_MIN(o->st.blocked[UP_CLASS_ANNOUNCED], o->st.restarts);
 
-	if (w->ends_by_itself)
-		return n && n <= o->rounds && n + o->starved >= o->rounds;
+	if (w->ends_by_itself) /* those of the sleeper are the times that it was given back */
+		return o->back && o->back <= o->rounds && o->back + o->starved >= o->rounds &&
+		       n >= o->back && all <= o->back + waits;
 	/* Without rseq the class is the sleep's, not the call's: a wait for the address space is one more. */
 	if (is_foreign(w) && w->class_of_call == UP_CLASS_UNINT)
 		return (n <= o->rounds || !o->exact_calls) && all >= o->rounds;
@@ -531,7 +532,7 @@ static bool judge_counts(const struct outcome *o, const struct gate2_way *w)
 {
 	uint64_t n = o->st.blocked[w->class_of_call];
 	bool good =
-		judge_rounds(o, w) && o->back >= UP_MIN(n, o->rounds) &&
+		judge_rounds(o, w) && (w->ends_by_itself || o->back >= UP_MIN(n, o->rounds)) &&
 		o->back <= sum(o->st.blocked) &&
 		!memcmp(o->st.blocked, o->st.unblocked, sizeof(o->st.blocked)) &&
 		o->kside_blocked == o->kside_unblocked &&

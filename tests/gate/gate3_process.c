@@ -208,7 +208,7 @@ static bool displaced(struct g3_act *a)
 	case UPABI_ACT_RUNNING:
 		return false;
 	case UPABI_ACT_BLOCKED: /* taken for blocked */
-		call2(a, UPABI_OP_UNBLOCKED, a->num, 0);
+		call2(a, UPABI_OP_UNBLOCKED, a->num, a->num & 1);
 		park(a);
 		return true;
 	default: /* frozen, pooled, or the process is no more */
@@ -275,7 +275,7 @@ static bool step_stuck(struct g3_act *a)
 	if (!up_load_acquire(&a->unstick) || up_load_acquire(&line(a)->state) != UPABI_ACT_BLOCKED)
 		return false;
 	up_store_relaxed(&a->unstick, 0);
-	if (call2(a, UPABI_OP_UNBLOCKED, 1000 + a->num, 0) == 0)
+	if (call2(a, UPABI_OP_UNBLOCKED, 1000 + a->num, a->num & 1) == 0)
 		park(a);
 	return true;
 }

@@ -107,6 +107,40 @@ static void unblocked_onto_an_idle_vcore(void **state)
 	rig_fini(&r);
 }
 
+/* One that comes back and would stay awake stands by in the other's place; not so one that would not,
+ * or whose vcore has gone. */
+static void the_wakeful_one_stands_by(void **state)
+{
+	struct rig r;
+	uint32_t a, b, c;
+
+	rig_many(&r, 1, 1, 4, 1);
+	a = rig_map(&r, 0)->act;
+	b = rig_map(&r, 0)->standby;
+	assert_int_equal(rig_call(&r, b, UPABI_OP_BLOCKED, 0, a, rig_act(&r, a)->gen), 0);
+	c = rig_map(&r, 0)->standby;
+	assert_true(c != a && c != b && c != UPABI_NONE);
+	assert_int_equal(rig_call(&r, a, UPABI_OP_UNBLOCKED, 0, 0), 0);
+	assert_int_equal(rig_map(&r, 0)->standby, c);
+	assert_int_equal(rig_call(&r, c, UPABI_OP_BLOCKED, 0, b, rig_act(&r, b)->gen), 0);
+	assert_int_equal(rig_map(&r, 0)->standby, a);
+	rig_drain_all(&r);
+	rig_effects(&r);
+	assert_int_equal(rig_call(&r, b, UPABI_OP_UNBLOCKED, 0, 1), 0);
+	assert_int_equal(rig_map(&r, 0)->standby, b);
+	assert_int_equal(rig_act(&r, b)->vcore, 0);
+	assert_int_equal(rig_act(&r, a)->state, UPABI_ACT_POOLED);
+	/* Nobody stands by for a vcore that has gone. */
+	assert_int_equal(rig_call(&r, b, UPABI_OP_BLOCKED, 0, c, rig_act(&r, c)->gen), 0);
+	rig_drain_all(&r);
+	rig_vd(&r, 0)->notif_pending = 0;
+	assert_int_equal(rig_call(&r, b, UPABI_OP_YIELD, 0), 0);
+	assert_int_equal(rig_map(&r, 0)->valid, 0);
+	assert_int_equal(rig_call(&r, c, UPABI_OP_UNBLOCKED, 0, 1), 0);
+	assert_true(rig_map(&r, 0)->valid || rig_map(&r, 0)->standby == UPABI_NONE);
+	rig_fini(&r);
+}
+
 /* Its vcore has gone; then everybody has: the process is woken and told. */
 static void unblocked_with_its_vcore_gone(void **state)
 {
@@ -247,6 +281,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(stale_claims_are_refused),
 	cmocka_unit_test(unblocked_onto_a_busy_vcore),
 	cmocka_unit_test(unblocked_onto_an_idle_vcore),
+	cmocka_unit_test(the_wakeful_one_stands_by),
 	cmocka_unit_test(unblocked_with_its_vcore_gone),
 	cmocka_unit_test(a_take_is_aimed_again),
 	cmocka_unit_test(anybody_pooled_may_step_in),

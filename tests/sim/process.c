@@ -465,7 +465,7 @@ static void blocked_step(struct sim *s, struct sim_proc *sp, uint32_t act)
 	/* It comes back. */
 	if (state == UPABI_ACT_BLOCKED) {
 		s->stat.unblocks++;
-		call(s, sp, act, UPABI_OP_UNBLOCKED, act, 0, 0, 0, 0);
+		call(s, sp, act, UPABI_OP_UNBLOCKED, act, sim_chance(s, 50), 0, 0, 0);
 	} else if (state == UPABI_ACT_RUNNING) {
 		if (a->claim == CLAIM_VOID) /* whoever stepped in shut its notifications */
 			a->open = false;

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Standing by ready to run: an activation that has just come back from a block, and is to replace
+ * the next one that blocks on its vcore, does not sleep until it is wanted but yields its core.  When
+ * the vcore's activation leaves the processor Linux puts this one on at once, ahead of the watcher; it
+ * looks, and takes the vcore over itself: no thread is woken on the way from a block to the next
+ * uthread.
+ *
+ * Linux gives it turns that it has no use for, too: when the slice of who runs the vcore is over, and
+ * before 6.18, whose yield gives up what it is owed, many of them.  After a few in a row it sleeps, and
+ * the next block is the watcher's to find; for a while then nobody stands by like this.  So the cost
+ * stays below a hundredth of the core on any kernel.
+ */
+#include "base/atomic.h"
+#include "base/clock.h"
+#include "base/inject.h"
+#include "base/mutant.h"
+#include "base/syscall.h"
+#include "host/act.h"
+#include "host/task.h"
+
+#define VAIN_TURNS 16 /* 1 to 3 us each */
+#define REST_NS	   (10 * UP_NSEC_PER_MSEC)
+/* Sooner than that after our last turn no slice was over: who ran has blocked. */
+#define SOON_NS (UP_SLICE_ACT / 2)
+
+static bool rests(const struct up_watch *w)
+{
+	uint64_t until = up_load_relaxed(&w->rest_ns);
+
+	return until && up_now_ns() < until;
+}
+
+/* On the core where the vcore is online: nowhere else is a turn of any use. */
+static bool is_at(const struct up_act *a, uint32_t v)
+{
+	const struct up_watch *w = &up_host.watch[v];
+
+	return v < up_host.max_vcores && a->pcore != UPABI_NONE &&
+	       up_load_relaxed(&w->pcore) == a->pcore && up_load_relaxed(&w->online) && !rests(w);
+}
+
+bool up_standby_offers(const struct up_act *a)
+{
+	uint32_t v = a->vcore;
+	struct up_act *other;
+
+	if (!is_at(a, v))
+		return false;
+	other = up_act_get(up_load_relaxed(&up_host.port->vmap[v].standby));
+	return !other || !up_load_relaxed(&other->ready);
+}
+
+/* The vcore that it stands by for, UPABI_NONE when it is to sleep. */
+static uint32_t standing_for(const struct up_act *a)
+{
+	/* relaxed: a moment old at worst, and whoever is told though it stands by no more takes over */
+	uint32_t v = up_load_relaxed(&up_host.port->amap[a->num].vcore);
+
+	if (v >= up_host.max_vcores || !is_at(a, v) ||
+	    up_load_relaxed(&up_host.port->vmap[v].standby) != a->num)
+		return UPABI_NONE;
+	/* Somebody may have moved us: no turn there says anything of our core. */
+	return up_home_cpu(a->own_fs) == a->pcore ? v : UPABI_NONE;
+}
+
+/* May it have another turn?  Many in vain are a sign that Linux gives them too freely. */
+static bool is_patient(struct up_watch *w, uint64_t now)
+{
+	uint32_t vain = up_load_relaxed(&w->vain) + 1;
+
+	if (vain < VAIN_TURNS || UP_MUT(standby_never_rests)) {
+		up_store_relaxed(&w->vain, vain);
+		return true;
+	}
+	up_store_relaxed(&w->vain, 0);
+	up_store_relaxed(&w->rest_ns, now + REST_NS);
+	return false;
+}
+
+bool up_standby_turn(struct up_act *a)
+{
+	uint32_t v = standing_for(a);
+	uint64_t now = up_now_ns();
+	enum up_from from;
+
+	from = up_load_relaxed(&a->ready) && now - a->turn_ns < SOON_NS ? UP_FROM_IDLE :
+									  UP_FROM_CORE;
+	up_store_relaxed(&a->ready, v != UPABI_NONE);
+	if (v == UPABI_NONE)
+		return false;
+	UP_INJECT(standby_turn);
+	if (up_watch_look(v, from) == 1) {
+		up_store_relaxed(&up_host.watch[v].vain, 0);
+		return true;
+	}
+	if (!is_patient(&up_host.watch[v], now)) {
+		up_store_relaxed(&a->ready, 0);
+		return false;
+	}
+	a->turn_ns = now;
+	up_syscall0(SYS_sched_yield);
+	return true;
+}
