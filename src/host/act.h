@@ -222,6 +222,8 @@ void up_act_disappoint(struct up_act *victim, uint32_t vcore);
 /* standby.c */
 /* On the loop, one that has nothing to do: false when it is to sleep, true when it had its turn. */
 bool up_standby_turn(struct up_act *a);
+/* Does somebody stand by ready to run for the vcore?  A moment old. */
+bool up_standby_is_ready(uint32_t vcore);
 /* Will it stand by ready to run, if the kernel side has it stand by for the vcore it ran last? */
 bool up_standby_offers(const struct up_act *a);
 

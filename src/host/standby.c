@@ -19,7 +19,7 @@
 #include "host/act.h"
 #include "host/task.h"
 
-#define VAIN_TURNS 16 /* 1 to 3 us each */
+#define VAIN_TURNS 64 /* 1 us each; they make up for 200 us of the core each */
 #define REST_NS	   (10 * UP_NSEC_PER_MSEC)
 /* Sooner than that after our last turn no slice was over: who ran has blocked. */
 #define SOON_NS (UP_SLICE_ACT / 2)
@@ -40,15 +40,16 @@ static bool is_at(const struct up_act *a, uint32_t v)
 	       up_load_relaxed(&w->pcore) == a->pcore && up_load_relaxed(&w->online) && !rests(w);
 }
 
+bool up_standby_is_ready(uint32_t v)
+{
+	struct up_act *a = up_act_get(up_load_relaxed(&up_host.port->vmap[v].standby));
+
+	return a && up_load_relaxed(&a->ready);
+}
+
 bool up_standby_offers(const struct up_act *a)
 {
-	uint32_t v = a->vcore;
-	struct up_act *other;
-
-	if (!is_at(a, v))
-		return false;
-	other = up_act_get(up_load_relaxed(&up_host.port->vmap[v].standby));
-	return !other || !up_load_relaxed(&other->ready);
+	return is_at(a, a->vcore) && !up_standby_is_ready(a->vcore);
 }
 
 /* The vcore that it stands by for, UPABI_NONE when it is to sleep. */
@@ -78,27 +79,33 @@ static bool is_patient(struct up_watch *w, uint64_t now)
 	return false;
 }
 
+/* One look.  Had we the core all the time since the last, then nobody else has run, and it stands. */
+static int look(struct up_act *a, uint32_t v, uint64_t now)
+{
+	bool was = up_load_relaxed(&a->ready);
+
+	up_store_relaxed(&a->ready, 1);
+	if (was && up_home_kept_core())
+		return 0;
+	UP_INJECT(standby_turn);
+	return up_watch_look(v, was && now - a->turn_ns < SOON_NS ? UP_FROM_IDLE : UP_FROM_CORE);
+}
+
 bool up_standby_turn(struct up_act *a)
 {
 	uint32_t v = standing_for(a);
 	uint64_t now = up_now_ns();
-	enum up_from from;
 
-	from = up_load_relaxed(&a->ready) && now - a->turn_ns < SOON_NS ? UP_FROM_IDLE :
-									  UP_FROM_CORE;
-	up_store_relaxed(&a->ready, v != UPABI_NONE);
-	if (v == UPABI_NONE)
-		return false;
-	UP_INJECT(standby_turn);
-	if (up_watch_look(v, from) == 1) {
+	if (v != UPABI_NONE && look(a, v, now) == 1) {
 		up_store_relaxed(&up_host.watch[v].vain, 0);
 		return true;
 	}
-	if (!is_patient(&up_host.watch[v], now)) {
+	if (v == UPABI_NONE || !is_patient(&up_host.watch[v], now)) {
 		up_store_relaxed(&a->ready, 0);
 		return false;
 	}
 	a->turn_ns = now;
+	up_home_keep_core();
 	up_syscall0(SYS_sched_yield);
 	return true;
 }

@@ -336,6 +336,11 @@ static void *watch_main(void *arg)
 			park(w, v);
 			continue;
 		}
+		if (up_standby_is_ready(v)) {
+			/* Linux owed us a turn; the core is that one's, and wakes nobody. */
+			up_syscall0(SYS_sched_yield);
+			continue;
+		}
 		r = up_watch_look(v, is_here(w) ? UP_FROM_IDLE : UP_FROM_AFAR);
 		if (r == -EAGAIN)
 			without_standby(w, v);
