@@ -42,16 +42,17 @@ static size_t some_size(struct gate1_me *me)
 	return sizeof(struct block) + gate1_below(me, limits[gate1_below(me, 6)]);
 }
 
-/* All of a small block, a word a cache line of a large one: the work is to be the allocator's. */
+/* All of a small block, of a large one a word a cache line or a page: the work is to be libc's. */
 static size_t stride(size_t sz)
 {
-	return sz <= 256 ? 1 : 8;
+	return sz <= 256 ? 1 : sz <= 8192 ? 8 : 512;
 }
 
 static void mark(struct block *b, size_t sz, uint64_t with)
 {
 	size_t i;
 
+	memset(b, 0, sz); /* its pages come in there, and not here */
 	b->sz = sz;
 	b->mark = with;
 	for (i = 0; i < (sz - sizeof(*b)) / 8; i += stride(b->sz))

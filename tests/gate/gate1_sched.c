@@ -79,14 +79,15 @@ static void count(uint64_t *what, bool if_so)
 		__atomic_fetch_add(what, 1, __ATOMIC_RELAXED);
 }
 
-/* Word 2: the task that it was interrupted on, and where; 0 when it was not. */
+/* Word 2: the task that it was interrupted on, and where; 0 when it was not. One that was turned out of
+ * a sleep was at no work that could be interrupted. */
 static void ready(struct upcall_uthread *w, unsigned vcore, enum upcall_why why)
 {
 	const struct up_uthread *u = (const struct up_uthread *)w;
 	uintptr_t word = 0;
 	enum where where;
 
-	if (why == UPCALL_PREEMPTED && u->kind == UP_CTX_FRAME) {
+	if (why == UPCALL_PREEMPTED && u->kind == UP_CTX_FRAME && !u->turned_out) {
 		where = where_is(up_frame_pc(u->frame));
 		count(&seen.interrupted, true);
 		count(&seen.in_libc, where == LIBC);
