@@ -388,20 +388,17 @@ inline look(here)
 #ifdef RUNG_FIRST
 					bell[b] = true;
 #endif
-					assert(mem[TAKEOVER(b)] == 0);
-					store(t, TAKEOVER(b), a + 1)
+					skip
 #ifndef STEAL_WITHOUT_CAS
 				:: else -> r = 0
 #endif
 				fi };
 			if
-			:: r == STOLE -> d_step { fence(t) -> /* what an add that is locked does */
+			:: r == STOLE ->
+				atomic { fence(t) -> assert(mem[TAKEOVER(b)] == 0); mem[TAKEOVER(b)] = a + 1 };
 #ifndef RUNG_FIRST
 				bell[b] = true
-#else
-				skip
 #endif
-				}
 			:: else
 			fi
 		:: else

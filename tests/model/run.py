@@ -26,13 +26,19 @@ def yields(*counts):
     return [f"-D{name}={count}" for name, count in zip(names, counts)]
 
 
+def standby(*counts):
+    return [f"-D{name}={count}" for name, count in zip(("BLOCKS", "LOOKS", "STARTS", "DROPS"), counts)]
+
+
 BOUNDS = {"grant": [["-DPREEMPTS=2", "-DGRANTS=3", "-DBLOCKS=1"]],
           "handover": [handover(1, 0, 0, 1, 1, 0), handover(1, 0, 1, 1, 1, 1),
                        handover(2, 0, 0, 0, 0, 0)],
+          "standby": [standby(2, 2, 1, 0), standby(2, 2, 0, 1)],
           "take": [["-DTURNS=2", "-DSTRAYS=1"]],
           "yield": [yields(1, 2, 0, 2, 0), yields(1, 2, 0, 3, 1)]}
 FULL = {"grant": [["-DPREEMPTS=3", "-DGRANTS=4", "-DBLOCKS=2"]],
         "handover": BOUNDS["handover"] + [handover(1, 1, 0, 0, 0, 0)],
+        "standby": [standby(3, 3, 1, 0), standby(3, 3, 0, 1)],
         "take": [["-DTURNS=4", "-DSTRAYS=3"]],
         "yield": BOUNDS["yield"] + [yields(2, 2, 0, 3, 0), yields(1, 3, 1, 3, 0)]}
 CC = ["-O1", "-DMEMLIM=4096", "-DSAFETY", "-DCOLLAPSE", "-DVECTORSZ=2048"]
