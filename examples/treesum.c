@@ -4,9 +4,9 @@
  *
  *     find DIR -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
  *
- * prints it, by a uthread a file and one a directory, in plain blocking code.  Whoever opens something
- * takes one of a bounded number of descriptors first; so many uthreads live at a time, and only the
- * list that is printed grows with the tree.
+ * prints it, by a uthread a file and one a directory, in plain blocking code.  One of a bounded number
+ * of descriptors is taken for each first; so many uthreads live at a time, and only the list that is
+ * printed grows with the tree.
  *
  * The same text is treesum-pthread, for comparison: see treesum_pthread.h.
  */
@@ -198,13 +198,13 @@ static struct job *next_job(void)
 	return j;
 }
 
+/* With a descriptor, which it gives back. */
 static void do_job(struct job *j)
 {
 	struct job *found = NULL;
 	unsigned long bytes = 0;
 	int r;
 
-	upcall_sem_wait(&descriptors);
 	r = j->is_dir ? read_dir(j, &found) : sum_file(j, &bytes);
 	upcall_sem_post(&descriptors);
 	if (r < 0)
@@ -224,16 +224,13 @@ static void do_job(struct job *j)
 }
 
 #ifndef TREESUM_PTHREAD
-static struct upcall_sem room = UPCALL_SEM_INIT(LIVE);
-
 static void *job_main(void *arg)
 {
 	do_job(arg);
-	upcall_sem_post(&room);
 	return NULL;
 }
 
-/* A uthread each. */
+/* A uthread each, which runs at once: on the stack that the last one has left in the cache. */
 static int do_jobs(unsigned cores)
 {
 	struct upcall_opts opts = { .size = sizeof(opts),
@@ -244,9 +241,11 @@ static int do_jobs(unsigned cores)
 	int r = upcall_start(&opts);
 
 	while (!r && (j = next_job())) {
-		upcall_sem_wait(&room);
+		upcall_sem_wait(&descriptors);
 		if (upcall_uthread_create(NULL, &attr, job_main, j)) /* no memory: here, then */
 			job_main(j);
+		else
+			upcall_yield();
 	}
 	return r;
 }

@@ -60,13 +60,16 @@ static inline uint64_t upcall_now_ns(void)
 struct job;
 static struct job *next_job(void);
 static void do_job(struct job *j);
+static struct upcall_sem descriptors;
 
 static void *pool_main(void *arg)
 {
 	struct job *j;
 
-	while ((j = next_job()))
+	while ((j = next_job())) {
+		upcall_sem_wait(&descriptors);
 		do_job(j);
+	}
 	return NULL;
 }
 
