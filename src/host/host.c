@@ -60,7 +60,8 @@ static void eff_notify(void *arg, const struct up_effect *e)
 	}
 	/* Asleep: replaced here and now, if somebody stands by, or else by whoever comes to.  One
 	 * that came back meanwhile is interrupted after all. */
-	if (up_task_class(a) >= 0 && (up_watch_look(e->vcore, UP_FROM_AFAR) || up_task_class(a) >= 0))
+	if (up_task_class(a) >= 0 &&
+	    (up_watch_look(e->vcore, UP_FROM_AFAR) || up_task_class(a) >= 0))
 		return;
 	UP_INJECT(eff_notify);
 	up_syscall3(SYS_tgkill, up_host.pid, a->gs.tid, up_host.signo);
