@@ -106,8 +106,8 @@ struct up_watch {
 	uint64_t steals;
 	uint64_t false_alarms;
 	uint64_t no_standby;
-	uint32_t vain;	   /* turns of who stands by ready to run, since a block was found */
-	uint64_t rest_ns;  /* until then nobody stands by like that */
+	uint32_t vain;	  /* turns of who stands by ready to run, since a block was found */
+	uint64_t rest_ns; /* until then nobody stands by like that */
 	struct up_patience patience;			     /* the watcher's */
 	struct up_patience late_patience;		     /* the lookout's */
 	uint32_t slicer_parked __attribute__((aligned(64))); /* futex */
@@ -134,7 +134,7 @@ struct up_host_hooks {
 struct up_host {
 	struct up_embed *embed;
 	struct up_port *port;
-	struct up_act **acts; /* by number; written once each, with release */
+	struct up_act **acts;		   /* by number; written once each, with release */
 	struct upabi_act_stats *act_stats; /* by number; they outlive the activation */
 	bool act_stats_lent;
 	struct upabi_run_vcore *times; /* NULL, or where to write when vcores are online */
@@ -166,8 +166,8 @@ struct up_host {
 	uint32_t nr_acts;
 	bool stopping;	 /* all activations are to end, those that are on their way here too */
 	uint32_t living; /* futex: activations whose thread exists */
-	struct up_act *graves;	  /* activations that have ended; act.c */
-	int create_errno;	  /* why the last activation could not be made, 0 */
+	struct up_act *graves; /* activations that have ended; act.c */
+	int create_errno;      /* why the last activation could not be made, 0 */
 	uint64_t backstop_steals;
 };
 

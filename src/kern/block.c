@@ -119,7 +119,7 @@ static void relieve(struct up_proc *p, uint32_t act, uint32_t vcore)
 
 	if (p->acts[act].pcore == vc->pcore && vc->online && vc->standby != UPABI_NONE &&
 	    !UP_MUT(standby_not_relieved))
-		up_act_unstand(p, vcore); /* the pool is filled from its front, for that core first */
+		up_act_unstand(p, vcore); /* the next is taken from the pool's front */
 }
 
 /* Its uthread goes to a vcore, by handle; the activation itself to the pool. */
