@@ -304,6 +304,29 @@ static void count_behind(struct up_act *a, uint32_t class)
 	a->stats->behind_max_ns = UP_MAX(a->stats->behind_max_ns, ns);
 }
 
+/* That it is let in at once when it wakes, beside the one that has taken its place.  This costs 1 us, and
+ * so is for those alone whose turn cannot wait.  It does not leave before it has been told. */
+static void let_in_soon(struct up_act *a, struct up_act *victim)
+{
+	if (UP_MUT(sleeper_slice_long))
+		return;
+	victim->odd_slice = true;
+	up_task_slice((int)victim->gs.tid, UP_SLICE_SLEEPER);
+	if (a->odd_slice)
+		return;
+	a->odd_slice = true;
+	up_task_slice(0, UP_SLICE_BESIDE);
+}
+
+/* By the one itself: what comes now is like any other. */
+static void usual_slice(struct up_act *a)
+{
+	if (!a->odd_slice || UP_MUT(sleeper_slice_kept))
+		return;
+	a->odd_slice = false;
+	up_task_slice(0, UP_SLICE_ACT);
+}
+
 /* True when the activation is to park.  False where the kernel side has refused our replacement (it
  * was wanted elsewhere by then, or it ended): we run the vcore still. */
 static bool rejoin(struct up_act *a)
@@ -316,6 +339,8 @@ static bool rejoin(struct up_act *a)
 	UP_INJECT(rejoin_published);
 	accepted = UP_MUT(rejoin_before_report) || wait_reported(a);
 	set_run(a, UP_RUN_IDLE);
+	if (accepted)
+		usual_slice(a);
 	if ((accepted && !call_self(a, UPABI_OP_UNBLOCKED, a->num, up_standby_offers(a))) ||
 	    !has_vcore(a))
 		return true;
@@ -385,6 +410,7 @@ static void run_vcore(struct up_act *a, uint32_t v)
 	} while (!leave(a, how));
 	if (up_run_state(up_load_relaxed(&a->gs.run)) != UP_RUN_IDLE)
 		set_run(a, UP_RUN_IDLE);
+	usual_slice(a);
 }
 
 static void tell_reported(struct up_act *victim, bool accepted)
@@ -454,6 +480,8 @@ static int report_block(struct up_act *a, struct up_act *victim, uint32_t v)
 			break;
 		UP_INJECT(report_again);
 	}
+	if (!r && up_host.has_slices && up_host.hooks.outranks(victim))
+		let_in_soon(a, victim);
 	if (!r || !give_back(victim, v))
 		tell_reported(victim, r == 0);
 	return r;
@@ -636,7 +664,7 @@ static void *act_main(void *arg)
 	a->own_fs = up_arch_get_fs();
 	a->gs.fs = a->own_fs;
 	up_arch_set_gs((uintptr_t)a);
-	up_task_slice(UP_SLICE_ACT);
+	up_task_slice(0, UP_SLICE_ACT);
 	pthread_setname_np(pthread_self(), "upcall-act");
 	pthread_sigmask(SIG_SETMASK, &up_host.act_mask, NULL);
 	a->syscall_fd = open_task_file(a->gs.tid, "syscall");

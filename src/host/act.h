@@ -41,6 +41,7 @@ struct up_act {
 	uint64_t takeover __attribute__((aligned(64)));
 	/* Whoever finds this activation blocked writes; read by its loop when it comes back. */
 	uint32_t stolen_class;
+	bool odd_slice;	   /* not UP_SLICE_ACT; its own, or its replacement's before `reported` */
 	uint32_t reported; /* futex: its replacement has told the kernel side */
 	uint64_t stolen_cpu_ns;
 	uint32_t freeze; /* the core is taken even from vcore context */
@@ -126,7 +127,8 @@ struct up_host_hooks {
 	bool (*leave)(struct up_act *a, uint64_t how);
 	/* The lookout: does what is due at a moment of the process side's; when the next one is. */
 	uint64_t (*alarm)(uint64_t now);
-	bool (*idle)(uint32_t vcore); /* nothing else could run on this vcore */
+	/* What sleeps in it is to go before the rest; a hint, for it may be gone by then. */
+	bool (*outranks)(const struct up_act *a);
 };
 
 #define UP_AFFINITY_WORDS (65536 / 64)
@@ -149,6 +151,7 @@ struct up_host {
 	uint64_t slice_ns; /* 0: none */
 	uint64_t tick_ns;
 	bool use_slicer;
+	bool has_slices;     /* Linux lets a thread ask for one */
 	bool use_rseq;	     /* home.c: it leads home from system calls */
 	bool use_rseq_fault; /* ... and from page faults */
 	sigset_t act_mask;   /* what an activation blocks in uthread context */

@@ -18,6 +18,7 @@
 #include "base/inject.h"
 #include "base/mutant.h"
 #include "base/syscall.h"
+#include "host/task.h"
 
 struct up_host up_host;
 
@@ -198,6 +199,7 @@ int up_host_start(const struct up_host_cfg *cfg)
 	up_host.slice_ns = cfg->slice_ns;
 	up_host.tick_ns = kernel_tick_ns();
 	up_host.use_slicer = cfg->slice_ns && cfg->slice_ns < up_host.tick_ns;
+	up_host.has_slices = up_task_has_slice();
 	up_home_init();
 	up_arch_home_pid = (uint32_t)up_host.pid;
 	up_arch_home_signo = (uint32_t)up_host.signo;

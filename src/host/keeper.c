@@ -182,7 +182,7 @@ static void keep(void)
 static void *keeper_main(void *arg)
 {
 	up_store_release(&up_host.keeper_tid, (int)up_syscall0(SYS_gettid));
-	up_task_slice(UP_SLICE_HELPER);
+	up_task_slice(0, UP_SLICE_HELPER);
 	pthread_setname_np(pthread_self(), "upcall-keeper");
 	while (!up_load_acquire(&up_host.quit))
 		keep();

@@ -215,7 +215,7 @@ static void *lookout_main(void *arg)
 	uint64_t rung, now, next = 0;
 	struct timespec ts;
 
-	up_task_slice(UP_SLICE_HELPER);
+	up_task_slice(0, UP_SLICE_HELPER);
 	pthread_setname_np(pthread_self(), "upcall-lookout");
 	while (!up_load_acquire(&up_host.quit)) {
 		now = up_now_ns();

@@ -48,7 +48,7 @@ static void *slicer_main(void *arg)
 
 	up_store_release(&w->slicer_tid, (int)up_syscall0(SYS_gettid));
 	pthread_setname_np(pthread_self(), "upcall-slice");
-	up_task_slice(UP_SLICE_HELPER);
+	up_task_slice(0, UP_SLICE_HELPER);
 	prctl(PR_SET_TIMERSLACK, 1);
 	while (!up_load_acquire(&w->quit)) {
 		up_syscall4(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &ts, 0);

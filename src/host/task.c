@@ -29,14 +29,26 @@ long up_task_pin(int tid, uint32_t pcore)
 	return up_syscall3(SYS_sched_setaffinity, tid, words * 8, set);
 }
 
-void up_task_slice(uint64_t ns)
+static bool get(int tid, struct attr *ret_attr)
+{
+	return !up_syscall4(SYS_sched_getattr, tid, ret_attr, sizeof(*ret_attr), 0) &&
+	       (ret_attr->policy == SCHED_NORMAL || ret_attr->policy == SCHED_BATCH);
+}
+
+bool up_task_has_slice(void)
 {
 	struct attr a = { 0 };
 
-	if (UP_MUT(slice_left_long) || up_syscall4(SYS_sched_getattr, 0, &a, sizeof(a), 0) ||
-	    (a.policy != SCHED_NORMAL && a.policy != SCHED_BATCH))
+	return get(0, &a) && a.runtime;
+}
+
+void up_task_slice(int tid, uint64_t ns)
+{
+	struct attr a = { 0 };
+
+	if (UP_MUT(slice_left_long) || !get(tid, &a))
 		return;
 	a.size = sizeof(a);
 	a.runtime = ns;
-	up_syscall3(SYS_sched_setattr, 0, &a, 0);
+	up_syscall3(SYS_sched_setattr, tid, &a, 0);
 }

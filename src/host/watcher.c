@@ -324,8 +324,7 @@ static void *watch_main(void *arg)
 	up_store_relaxed(&w->parked, 1);
 	up_store_release(&w->tid, (int)up_syscall0(SYS_gettid));
 	pthread_setname_np(pthread_self(), "upcall-watch");
-	up_task_slice(
-		UP_SLICE_HELPER); /* it stays with a thread that turns SCHED_IDLE: a sooner turn */
+	up_task_slice(0, UP_SLICE_HELPER); /* it stays with one that turns SCHED_IDLE */
 	sched_setscheduler(0, SCHED_IDLE, &sp);
 	sleep_parked(w);
 	while (!up_load_acquire(&w->quit)) {

@@ -42,7 +42,7 @@ void up_libc_child_begin(struct up_uthread *u, bool with_mask)
 	if (!UP_MUT(child_affinity_not_restored))
 		up_act_unpin_self();
 	if (!UP_MUT(child_slice_not_restored))
-		up_task_slice(UP_SLICE_LINUX);
+		up_task_slice(0, UP_SLICE_LINUX);
 	if (with_mask)
 		set_kernel_mask(u->sig_mask);
 }
@@ -51,7 +51,7 @@ void up_libc_child_end(bool with_mask)
 {
 	if (with_mask)
 		set_kernel_mask(up_host.act_mask_raw);
-	up_task_slice(UP_SLICE_ACT);
+	up_task_slice(0, UP_SLICE_ACT);
 	up_act_repin_self();
 	up_preempt_enable();
 }
@@ -96,7 +96,7 @@ static void in_child(void)
 		if (!UP_MUT(child_affinity_not_restored))
 			up_act_unpin_self();
 		if (!UP_MUT(child_slice_not_restored))
-			up_task_slice(UP_SLICE_LINUX);
+			up_task_slice(0, UP_SLICE_LINUX);
 	}
 	up_notify_fini();
 	up_fork_child();

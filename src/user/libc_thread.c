@@ -34,7 +34,7 @@ static void *start_thread(void *arg)
 	if (!s.own_cpus && !UP_MUT(thread_affinity_inherited))
 		up_syscall3(SYS_sched_setaffinity, 0, up_host.affinity_sz, up_host.affinity);
 	if (!UP_MUT(thread_slice_inherited))
-		up_task_slice(UP_SLICE_LINUX);
+		up_task_slice(0, UP_SLICE_LINUX);
 	up_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, &s.mask, NULL, sizeof(s.mask));
 	return s.fn(s.arg);
 }

@@ -87,6 +87,7 @@ static void fill_host_cfg(const struct upcall_opts *o, struct up_host_cfg *cfg)
 					     .vc_entry = up_vcore_entry,
 					     .publish = up_vcore_publish,
 					     .alarm = up_alarm_look,
+					     .outranks = up_vcore_outranks,
 					     .leave = up_vcore_leave };
 }
 

@@ -261,6 +261,7 @@ __attribute__((noreturn)) void up_vcore_entry(void *act);
 __attribute__((noreturn)) void up_vcore_again(void);
 void *up_vcore_stack(uint32_t v);
 void up_vcore_publish(struct up_act *a);
+bool up_vcore_outranks(const struct up_act *a);
 bool up_vcore_leave(struct up_act *a, uint64_t how);
 /* In a function that up_sched_call() or up_leave() runs: who has left goes on, at once where it can. */
 void up_go_on(struct up_uthread *u);

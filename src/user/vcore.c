@@ -174,6 +174,14 @@ void up_vcore_publish(struct up_act *a)
 	up_push_back(u);
 }
 
+bool up_vcore_outranks(const struct up_act *a)
+{
+	const struct up_uthread *u = up_load_relaxed(&a->gs.uthread);
+
+	/* Its memory stays, whoever it is by now. */
+	return up_load_relaxed(&up_rt.ranked) && u && up_load_relaxed(&u->prio) > 0;
+}
+
 /* ---- running a uthread ---- */
 
 __attribute__((noreturn)) static void run(struct up_act *a, struct up_uthread *u)

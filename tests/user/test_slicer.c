@@ -124,7 +124,43 @@ static int case_short_turns(void)
 	return 0;
 }
 
+static int fds[2];
+static int reader;
+
+static void *reads(void *arg)
+{
+	char byte;
+
+	__atomic_store_n(&reader, (int)syscall(SYS_gettid), __ATOMIC_RELEASE);
+	CHECK_INT(syscall(SYS_read, fds[0], &byte, 1), 1);
+	return NULL;
+}
+
+/* One of a higher priority that sleeps in a call is let in beside the one that took its place, which has
+ * the longer slice; what runs afterwards is all alike. */
+static int case_sleeper(void)
+{
+	struct upcall_opts opts = { .size = sizeof(opts), .vcores = 1 };
+	struct upcall_uthread_attr attr = { .size = sizeof(attr), .priority = 1 };
+	struct upcall_uthread *u;
+
+	if (!slice_of(0))
+		SKIP("this kernel has no slices of a thread's own (they came with 6.12)");
+	CHECK_INT(pipe(fds), 0);
+	CHECK_INT(upcall_start(&opts), 0);
+	CHECK_INT(upcall_uthread_create(&u, &attr, reads, NULL), 0);
+	AWAIT(__atomic_load_n(&reader, __ATOMIC_ACQUIRE), upcall_yield());
+	AWAIT(slice_of(reader) == 100000, upcall_yield());
+	CHECK_INT(write(fds[1], "", 1), 1);
+	CHECK_INT(upcall_uthread_join(u, NULL), 0);
+	/* Who took its place has its long turns until it leaves the vcore, which is idle now and then. */
+	AWAIT(all_have("upcall-act", 200000) >= 2, upcall_sleep_ns(1000000));
+	CHECK_INT(upcall_stop(), 0);
+	return 0;
+}
+
 static const struct apart cases[] = {
+	CASE("one of a higher priority has a shorter turn while it sleeps", case_sleeper),
 	CASE("activations and helpers ask Linux for short turns", case_short_turns),
 	CASE("slices below the tick go on while vcores come and go", case_slices),
 };
