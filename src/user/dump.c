@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 
 #include "base/atomic.h"
+#include "base/mutant.h"
 #include "base/syscall.h"
 
 struct out {
@@ -20,14 +21,20 @@ struct out {
 	char buf[512];
 };
 
+/* What a file, a socket or a signal leaves of a piece is written after it, or refused by name. */
 static void flush(struct out *o)
 {
+	size_t done = 0;
 	long r;
 
-	if (o->n && !o->err) {
-		r = up_syscall3(SYS_write, o->fd, o->buf, o->n);
-		if (r < 0)
-			o->err = (int)r;
+	while (done < o->n && !o->err) {
+		r = up_syscall3(SYS_write, o->fd, o->buf + done, o->n - done);
+		if (r > 0)
+			done += (size_t)r;
+		else if (r != -EINTR)
+			o->err = r ? (int)r : -EIO;
+		if (UP_MUT(dump_rest_dropped))
+			break;
 	}
 	o->n = 0;
 }
@@ -63,6 +70,21 @@ static void put_hex(struct out *o, const char *label, uint64_t n)
 	while (n /= 16);
 	put(o, label);
 	put(o, p);
+}
+
+/* Who blocks in the kernel does not get to say so: its activation was taken from under it. */
+static uint32_t state_of(const struct up_uthread *u)
+{
+	uint32_t state = up_load_relaxed(&u->state), act = up_load_relaxed(&u->last_act);
+	struct up_act *a = NULL;
+
+	if (state == UP_U_RUNNING && act < up_load_relaxed(&up_host.nr_acts) &&
+	    !UP_MUT(dump_blocked_runs))
+		a = up_act_get(act);
+	if (a && up_load_relaxed(&a->gs.uthread) == u &&
+	    up_run_state(up_load_relaxed(&a->gs.run)) == UP_RUN_STOLEN)
+		return UP_U_IN_KERNEL;
+	return state;
 }
 
 static const char *state_name(uint32_t state)
@@ -141,7 +163,7 @@ static void put_uthread(struct out *o, const struct up_uthread *u)
 	put(o, " ");
 	put(o, u->name[0] ? u->name : "-");
 	put(o, " ");
-	put(o, state_name(u->state));
+	put(o, state_name(state_of(u)));
 	put_num(o, " act ", u->last_act == UPABI_NONE ? 0 : u->last_act);
 	if (u->kind == UP_CTX_FRAME && u->frame)
 		put_hex(o, " preempted at 0x", up_frame_pc(u->frame));

@@ -34,7 +34,7 @@ enum up_uthread_state {
 	UP_U_RUNNING = 1,    /* on an activation that runs a vcore */
 	UP_U_READY = 2,	     /* with the scheduler */
 	UP_U_WAITING = 3,    /* upcall_block(): with its waker */
-	UP_U_IN_KERNEL = 4,  /* its activation was replaced */
+	UP_U_IN_KERNEL = 4,  /* its activation was replaced; for dumps */
 	UP_U_DONE = 5,	     /* stays when it has been freed, until another takes its place */
 	UP_U_ASIDE = 6,	     /* waits for the runtime itself: another's end, or the way home */
 };
