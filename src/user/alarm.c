@@ -107,9 +107,10 @@ static void place(struct wheel *w, struct up_alarm *a)
 	struct slot *s;
 
 	/* Never a whole turn ahead, so that no slot holds two turns' alarms. */
-	while ((at >> shift_of(level)) - (w->last >> shift_of(level)) >= NR_SLOTS - 1)
+	while ((at >> shift_of(level)) - (w->last >> shift_of(level)) >=
+	       (UP_MUT(alarm_turn_ahead) ? 2 * NR_SLOTS : NR_SLOTS - 1))
 		level++;
-	i = at_slot(at, level);
+	i = at_slot(UP_MUT(alarm_slot_passed) ? a->at : at, level);
 	s = &w->slot[level][i];
 	if (up_list_is_empty(&s->list) || a->at < s->min)
 		s->min = a->at;
@@ -190,7 +191,8 @@ void up_alarm_stop(struct up_alarm *a)
 	up_preempt_disable();
 	up_lock_take(&w->lock);
 	if (up_load_relaxed(&a->set)) {
-		take_out(w, a);
+		if (!UP_MUT(alarm_stopped_comes))
+			take_out(w, a);
 		up_store_relaxed(&a->set, false);
 	}
 	/* The next moment may be too early now: whoever looks finds that out. */

@@ -188,6 +188,125 @@ static int stopped(void)
 	return 0;
 }
 
+/* ---- whose turn it is ---- */
+
+#define BATCH_NR 65u
+
+struct batch {
+	struct up_alarm a[BATCH_NR];
+	unsigned came[BATCH_NR]; /* as the how many-th, 0: not yet */
+	uint64_t came_at[BATCH_NR];
+	unsigned nr, nr_came;
+};
+
+static struct batch batch;
+
+static struct up_uthread *comes(struct up_alarm *a)
+{
+	batch.came_at[a - batch.a] = upcall_now_ns();
+	batch.came[a - batch.a] = __atomic_add_fetch(&batch.nr_came, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* All at once: no alarm is looked at in between. */
+static void sets_batch(struct upcall_uthread *self, void *arg)
+{
+	unsigned i;
+
+	for (i = 0; i < batch.nr; i++)
+		up_alarm_set(&batch.a[i], up_vcore_here(), batch.a[i].at);
+	up_go_on((struct up_uthread *)self);
+}
+
+static void set_batch(unsigned nr)
+{
+	unsigned i;
+
+	memset(batch.came, 0, sizeof(batch.came));
+	__atomic_store_n(&batch.nr_came, 0, __ATOMIC_RELAXED);
+	batch.nr = nr;
+	for (i = 0; i < nr; i++)
+		batch.a[i].due = comes;
+	up_sched_call(up_self(), sets_batch, NULL);
+}
+
+static unsigned nr_came(void)
+{
+	return __atomic_load_n(&batch.nr_came, __ATOMIC_ACQUIRE);
+}
+
+/* Each in a slot of its own, all of which the wheel has passed; one that is to come lies before the
+ * next turn of some of them. */
+static int passed(void)
+{
+	uint64_t now;
+	unsigned i, n;
+
+	rt_start(1);
+	for (n = 0; n < 300; n++) {
+		CHECK_INT(upcall_sleep_ns(MS / 4), 0); /* the wheel has turned to about now */
+		now = upcall_now_ns();
+		for (i = 0; i < BATCH_NR - 1; i++)
+			batch.a[i].at = now - 100 * MS + i * 4096;
+		batch.a[i].at = now + MS / 10;
+		set_batch(BATCH_NR);
+		AWAIT(nr_came() == BATCH_NR, upcall_sleep_ns(MS / 4));
+		CHECK_INT(batch.came[BATCH_NR - 1], BATCH_NR);
+		CHECK(batch.came_at[BATCH_NR - 1] >= batch.a[BATCH_NR - 1].at);
+	}
+	rt_stop();
+	return 0;
+}
+
+/* One that is a turn and a half of its level ahead; one half a turn and a bit; and one that is soon
+ * over, after which the wheel looks for the next and is left alone. */
+static int a_turn_ahead(void)
+{
+	const uint64_t turn = UINT64_C(1) << (12 + 3 * 6);
+	uint64_t now;
+
+	rt_start(1);
+	CHECK_INT(upcall_sleep_ns(1 * MS), 0);
+	now = upcall_now_ns();
+	batch.a[0].at = now + turn + turn / 2;
+	batch.a[1].at = now + turn / 2 + turn / 8;
+	batch.a[2].at = now + MS;
+	set_batch(3);
+	AWAIT(nr_came() == 3, CHECK_INT(linux_nap(5 * MS), 0));
+	CHECK_INT(batch.came[2], 1);
+	CHECK_INT(batch.came[1], 2);
+	CHECK(batch.came_at[1] >= batch.a[1].at && batch.came_at[1] < batch.a[0].at);
+	CHECK(batch.came_at[0] >= batch.a[0].at);
+	rt_stop();
+	return 0;
+}
+
+/* Some are stopped: what has not come by then does not come any more. */
+static int stopped_in_time(void)
+{
+	unsigned i, n, left = 0, stops = 0;
+	uint64_t now;
+
+	rt_start(rt_cpus() < 2 ? 1 : 2);
+	for (n = 0; n < 50; n++) {
+		now = upcall_now_ns();
+		for (i = 0; i < BATCH_NR; i++)
+			batch.a[i].at = now + MS + i * MS / 32;
+		set_batch(BATCH_NR);
+		for (i = 0, left = BATCH_NR; i < BATCH_NR; i += 2) {
+			up_alarm_stop(&batch.a[i]);
+			if (!__atomic_load_n(&batch.came[i], __ATOMIC_RELAXED))
+				left--, stops++;
+		}
+		AWAIT(nr_came() >= left, upcall_sleep_ns(MS));
+		AWAIT(upcall_now_ns() > now + 5 * MS && !up_alarm_any(), upcall_sleep_ns(MS));
+		CHECK_INT(nr_came(), left);
+	}
+	CHECK(stops > 0);
+	rt_stop();
+	return 0;
+}
+
 static int in_single_core(void)
 {
 	uint64_t from;
@@ -203,9 +322,15 @@ static int in_single_core(void)
 }
 
 static const struct apart cases[] = {
-	CASE("overshoot", overshoots),	    CASE("beside_a_spinner", beside_a_spinner),
-	CASE("from_nothing", from_nothing), CASE("many_at_once", many),
-	CASE("stopped_alarms", stopped),    CASE("in_single_core", in_single_core),
+	CASE("overshoot", overshoots),
+	CASE("beside_a_spinner", beside_a_spinner),
+	CASE("from_nothing", from_nothing),
+	CASE("many_at_once", many),
+	CASE("stopped_alarms", stopped),
+	CASE("in_single_core", in_single_core),
+	CASE("passed_slots", passed),
+	CASE("a_turn_ahead", a_turn_ahead),
+	CASE("stopped_in_time", stopped_in_time),
 };
 
 APART_MAIN(cases)
