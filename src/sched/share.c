@@ -8,8 +8,9 @@
  * what a child does not use is the others', and is not saved up; a uthread is with one child at a time,
  * and comes to the next one as new, with words that are zero.  Several vcores share nothing here.
  *
- * There is no take(): between its question and the child's answer the uthread may have gone to another
- * child, to whom the same words mean something else.
+ * What is taken out by take() runs in the place of who waits for it, and so in that one's turn.
+ * Between its question and the child's answer a uthread must not go to another child, to whom the same
+ * words mean something else: whoever brings it there waits for the answer.
  */
 #include <assert.h>
 #include <errno.h>
@@ -20,6 +21,7 @@
 
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "base/lock.h"
 #include "base/mutant.h"
 #include "upcall/sched.h"
 
@@ -28,9 +30,11 @@
 
 /* The word behind those that schedulers know. */
 struct mark {
-	uint32_t child; /* atomic: where it is to be, + 1; 0: not said */
-	uint32_t at;	/* who makes it ready: where it has been so far, + 1 */
+	struct up_lock moves; /* whoever takes it out, or brings it to another child */
+	uint16_t child;	      /* atomic: where it is to be, + 1; 0: not said */
+	uint16_t at; /* atomic: where it has been so far, + 1; who makes it ready, with the lock */
 };
+static_assert(UPCALL_SCHED_CHILDREN_MAX < UINT16_MAX, "a child has a number");
 
 /* A vcore's: what each child has had of it, which may wrap.  Atomic, as for a moment two may call with
  * one number; what is lost then is a turn. */
@@ -103,26 +107,40 @@ static uint32_t child_of(struct upcall_uthread *u)
 	struct mark *m = u ? mark_of(u) : NULL;
 	uint32_t child = m ? up_load_relaxed(&m->child) : 0;
 
-	return child ? child : m ? m->at : 0;
+	return child ? child : m ? up_load_relaxed(&m->at) : 0;
+}
+
+/* Who takes it out has a claim to it (uthread.c), so that its word stays a mark meanwhile. */
+static void move(struct upcall_uthread *u, struct mark *m, uint32_t child)
+{
+	unsigned i;
+
+	if (!m->at) { /* nobody can have asked for it */
+		up_store_relaxed(&m->at, (uint16_t)child);
+		return;
+	}
+	if (!UP_MUT(share_take_overtaken))
+		up_lock_take(&m->moves);
+	/* Atomic, for the child that it has left may still look at what was its. */
+	for (i = 0; i < UPCALL_SCHED_WORDS && !UP_MUT(share_words_kept); i++)
+		up_store_relaxed(&upcall_sched_words(u)[i], NULL);
+	up_store_relaxed(&m->at, (uint16_t)child);
+	if (!UP_MUT(share_take_overtaken))
+		up_lock_drop(&m->moves);
 }
 
 static void share_ready(struct upcall_uthread *u, unsigned vcore, enum upcall_why why)
 {
 	struct mark *m = mark_of(u);
 	uint32_t child = child_of(u);
-	unsigned i;
 
 	/* A new one is with its maker, who is the caller; what others make is with the first child. */
 	if (!child && why == UPCALL_NEW && !UP_MUT(share_maker_ignored))
 		child = child_of(upcall_uthread_self());
 	if (!child)
 		child = 1;
-	if (UP_UNLIKELY(m->at != child)) {
-		/* Atomic, for the child that it has left may still look at what was its. */
-		for (i = 0; m->at && i < UPCALL_SCHED_WORDS && !UP_MUT(share_words_kept); i++)
-			up_store_relaxed(&upcall_sched_words(u)[i], NULL);
-		m->at = child;
-	}
+	if (UP_UNLIKELY(m->at != child)) /* nobody else writes it: we have it */
+		move(u, m, child);
 	children[child - 1].sched->ready(u, vcore, why);
 }
 
@@ -133,6 +151,21 @@ static void share_blocked(struct upcall_uthread *u, unsigned vcore, unsigned cla
 
 	if (s->blocked)
 		s->blocked(u, vcore, class_of_call);
+}
+
+static int share_take(struct upcall_uthread *u, unsigned vcore)
+{
+	struct mark *m = mark_of(u);
+	const struct upcall_sched_ops *s;
+	uint32_t at;
+	int taken;
+
+	up_lock_take(&m->moves);
+	at = UP_MUT(share_take_ahead) ? child_of(u) : up_load_relaxed(&m->at);
+	s = at ? children[at - 1].sched : NULL;
+	taken = s && s->take ? s->take(u, vcore) : 0;
+	up_lock_drop(&m->moves);
+	return taken;
 }
 
 /* ---- whose turn it is ---- */
@@ -215,6 +248,7 @@ static const struct upcall_sched_ops share = {
 	.pick = share_pick,
 	.blocked = share_blocked,
 	.more = share_more,
+	.take = share_take,
 	.rank = share_rank,
 };
 
@@ -260,6 +294,6 @@ int upcall_sched_assign(struct upcall_uthread *u, unsigned child)
 	if (child >= nr_children)
 		return -EINVAL;
 	/* relaxed: it counts from when it next becomes ready, which orders it */
-	up_store_relaxed(&mark_of(u)->child, child + 1);
+	up_store_relaxed(&mark_of(u)->child, (uint16_t)(child + 1));
 	return 0;
 }

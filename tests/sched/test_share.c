@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "asleep.h"
 #include "several.h"
 
 static struct upcall_sched_ops S;
@@ -56,6 +57,28 @@ static void own_block(struct upcall_uthread *u, unsigned vcore, unsigned class_o
 	own_blocked++;
 }
 
+/* What runs while it is asked; it answers no then. */
+static void (*while_asked)(struct upcall_uthread *u);
+static unsigned own_asked, own_asked_at;
+
+static int own_take(struct upcall_uthread *u, unsigned vcore)
+{
+	void **link = (void **)&newest;
+
+	own_asked++;
+	own_asked_at = vcore;
+	if (while_asked) {
+		while_asked(u);
+		return 0;
+	}
+	while (*link && *link != u)
+		link = &upcall_sched_words(*link)[0];
+	if (!*link)
+		return 0;
+	*link = upcall_sched_words(u)[0];
+	return 1;
+}
+
 static const struct upcall_sched_ops own = {
 	.size = sizeof(own),
 	.name = "own",
@@ -64,13 +87,15 @@ static const struct upcall_sched_ops own = {
 	.ready = own_ready,
 	.pick = own_pick,
 	.blocked = own_block,
+	.take = own_take,
 };
 
 static void begin(const struct upcall_sched_child *children, unsigned nr, unsigned vcores)
 {
 	memset(pool, 0, sizeof(pool));
 	newest = NULL;
-	own_bad = own_blocked = 0;
+	own_bad = own_blocked = own_asked = 0;
+	while_asked = NULL;
 	if (upcall_sched_share(&S, children, nr) || S.init(vcores))
 		abort();
 }
@@ -188,6 +213,81 @@ static void assigned(void)
 	S.fini();
 }
 
+/* ---- taken out ---- */
+
+static void taken_out(void)
+{
+	static const struct upcall_sched_child three[] = { { &upcall_sched_steal, 1 },
+							   { &own, 1 },
+							   { &upcall_sched_fifo, 1 } };
+
+	begin(three, 3, 2);
+	tap_ok(!S.take(at(0), 0) && !own_asked, "one that was never ready is with no child");
+	S.ready(at(0), 1, UPCALL_NEW);
+	tap_ok(!S.take(at(0), 0) && S.take(at(0), 1) && !S.take(at(0), 1) && !S.pick(1),
+	       "the child that has it takes it out, once, on its vcore");
+	S.ready(at(0), 0, UPCALL_YIELDED);
+	upcall_sched_assign(at(0), 1);
+	tap_ok(S.take(at(0), 0) && !own_asked,
+	       "one that is to go elsewhere is taken out where it still is");
+	S.ready(at(0), 0, UPCALL_YIELDED);
+	upcall_sched_assign(at(1), 1);
+	S.ready(at(1), 0, UPCALL_NEW);
+	tap_ok(S.take(at(0), 1) && own_asked == 1 && own_asked_at == 1 && number(S.pick(0)) == 1 &&
+		       !S.pick(0),
+	       "... and afterwards by the other, who is told the vcore");
+	upcall_sched_assign(at(0), 2);
+	S.ready(at(0), 0, UPCALL_YIELDED);
+	tap_ok(!S.take(at(0), 0) && number(S.pick(0)) == 0,
+	       "a child without take() keeps it until its turn");
+	S.fini();
+}
+
+/* A vcore of its own, which brings the uthread to the other child. */
+static int mover_tid;
+static atomic_bool moved, overtaken;
+
+static void *moves(void *arg)
+{
+	__atomic_store_n(&mover_tid, asleep_self(), __ATOMIC_RELEASE);
+	upcall_sched_assign(arg, 1);
+	S.ready(arg, 0, UPCALL_YIELDED);
+	atomic_store(&moved, true);
+	return NULL;
+}
+
+static pthread_t mover;
+
+/* Until it waits, or has not. */
+static void move_meanwhile(struct upcall_uthread *u)
+{
+	int tid;
+
+	if (pthread_create(&mover, NULL, moves, u))
+		abort();
+	do
+		tid = __atomic_load_n(&mover_tid, __ATOMIC_ACQUIRE);
+	while (!atomic_load(&moved) && !(tid && asleep_now(tid)));
+	atomic_store(&overtaken, atomic_load(&moved));
+}
+
+static void moved_while_asked(void)
+{
+	static const struct upcall_sched_child two[] = { { &own, 1 }, { &upcall_sched_steal, 1 } };
+	struct upcall_uthread *u;
+	int taken;
+
+	begin(two, 2, 1);
+	S.ready(at(0), 0, UPCALL_NEW);
+	u = S.pick(0); /* by the mover, before whoever takes it out has come to ask */
+	while_asked = move_meanwhile;
+	taken = S.take(u, 0);
+	pthread_join(mover, NULL);
+	tap_ok(!taken && !atomic_load(&overtaken) && atomic_load(&moved) && S.pick(0) == u,
+	       "it comes to the other child when the first has answered");
+	S.fini();
+}
+
 static void refused(void)
 {
 	struct upcall_sched_child c[UPCALL_SCHED_CHILDREN_MAX + 1] = { { &upcall_sched_fifo, 1 },
@@ -246,30 +346,95 @@ static void refused_while_running(void)
 
 /* ---- several at once ---- */
 
+/* A child for several at once, in whose words stands what the default would take for a place in a queue
+ * of its own. */
+static pthread_mutex_t box_lock = PTHREAD_MUTEX_INITIALIZER;
+static atomic_bool boxed[SEVERAL_ITEMS];
+
+static void box_ready(struct upcall_uthread *u, unsigned vcore, enum upcall_why why)
+{
+	pthread_mutex_lock(&box_lock);
+	upcall_sched_words(u)[2] = (void *)((uintptr_t)(vcore + 1) << 8 | 3);
+	boxed[number(u)] = true;
+	pthread_mutex_unlock(&box_lock);
+}
+
+static int box_take(struct upcall_uthread *u, unsigned vcore)
+{
+	bool here;
+
+	pthread_mutex_lock(&box_lock);
+	here = boxed[number(u)];
+	boxed[number(u)] = false;
+	pthread_mutex_unlock(&box_lock);
+	return here;
+}
+
+static struct upcall_uthread *box_pick(unsigned vcore)
+{
+	unsigned i;
+
+	for (i = 0; i < SEVERAL_ITEMS; i++)
+		if (boxed[i] && box_take(at(i), vcore))
+			return at(i);
+	return NULL;
+}
+
+static const struct upcall_sched_ops box = {
+	.size = sizeof(box),
+	.name = "box",
+	.ready = box_ready,
+	.pick = box_pick,
+	.take = box_take,
+};
+
 static struct upcall_uthread *get(unsigned vcore, unsigned random)
 {
 	upcall_sched_assign(at((random >> 8) % SEVERAL_ITEMS), random >> 31);
 	return S.pick(vcore);
 }
 
+static atomic_uint taken_by_name;
+
+static struct upcall_uthread *get_or_take(unsigned vcore, unsigned random)
+{
+	struct upcall_uthread *u = at((random >> 14) % SEVERAL_ITEMS);
+
+	if (random >> 30 & 1)
+		return get(vcore, random);
+	if (!S.take(u, vcore))
+		return NULL;
+	atomic_fetch_add(&taken_by_name, 1);
+	return u;
+}
+
 static void by_several(void)
 {
 	static const struct upcall_sched_child two[] = { { &upcall_sched_fifo, 2 },
-							 { &upcall_sched_steal, 1 } };
+							 { &upcall_sched_steal, 1 } },
+					       takers[] = { { &upcall_sched_steal, 2 },
+							    { &box, 1 } };
 
 	begin(two, 2, SEVERAL_THREADS);
 	several.get = get;
 	several.other = UPCALL_UNBLOCKED;
 	several_at_once(&S, true, "which change children all the time");
+	begin(takers, 2, SEVERAL_THREADS);
+	several.get = get_or_take;
+	several_at_once(&S, true, "which are also taken out");
+	tap_ok(atomic_load(&taken_by_name) > SEVERAL_ITEMS, "%u were taken out",
+	       atomic_load(&taken_by_name));
 }
 
 int main(void)
 {
-	tap_plan(26);
+	tap_plan(34);
 	by_weight();
 	left_over();
 	not_saved_up();
 	assigned();
+	taken_out();
+	moved_while_asked();
 	refused();
 	refused_while_running();
 	by_several();
