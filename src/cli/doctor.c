@@ -17,8 +17,9 @@
 
 #define BATCHES 5
 
-static const struct probe *const groups[] = { probes_runtime, probes_kernel, probes_limits };
-static const char *const group_names[] = { "runtime", "kernel", "limits" };
+static const struct probe *const groups[] = { probes_runtime, probes_library, probes_kernel,
+					      probes_limits };
+static const char *const group_names[] = { "runtime", "library", "kernel", "limits" };
 #define NR_GROUPS (sizeof(groups) / sizeof(groups[0]))
 
 struct found {

@@ -18,7 +18,7 @@ struct probe_result {
 	enum probe_state state;
 	double cost_ns;	     /* negative: nothing to measure */
 	const char *cost_of; /* what takes that long */
-	char detail[160];    /* what was found; may be empty */
+	char detail[320];    /* what was found; may be empty */
 };
 
 struct probe {
@@ -31,6 +31,7 @@ struct probe {
 
 /* Each ends with a NULL name. */
 extern const struct probe probes_runtime[]; /* probe_runtime.c: a runtime, started in a child */
+extern const struct probe probes_library[]; /* probe_library.c: what the library was built with */
 extern const struct probe probes_kernel[];  /* probe_kernel.c: calls and instructions */
 extern const struct probe probes_limits[];  /* probe_limits.c: what the administrator has set */
 
