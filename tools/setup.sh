@@ -44,6 +44,7 @@ probe() {
     wish clang has_cmd clang
     wish clang-format has_cmd clang-format
     wish gdb has_cmd gdb
+    wish zsh has_cmd zsh
     wish systemtap-sdt-dev has_header sys/sdt.h
     # The peers of build/bench/micro, which does not run without them; all else does.
     wish libboost-fiber-dev has_header boost/fiber/policy.hpp
