@@ -60,6 +60,9 @@ static struct contender contenders[] = {
 	{ "tbb", "libtbb-dev", false, false, "" },
 	{ "argobots", NULL, false, false, "" },
 	{ "massivethreads", NULL, false, false, "" },
+	{ "qthreads", NULL, false, false, "" },
+	{ "libfiber", NULL, false, false, "" },
+	{ "photon", NULL, false, false, "" },
 };
 
 #define NR_CONTENDERS UP_ARRAY_LEN(contenders)

@@ -782,8 +782,10 @@ static void BODY_NOINLINE pipe_chain(struct chain *c)
 	for (i = 0; i < BATCH; i++) {
 		if (p[i].slot.ran != c->n)
 			body_fail("null_fork_pipe: a body did not run");
-		close(p[i].from);
-		close(p[i].to);
+		if (p[i].from >= 0)
+			close(p[i].from);
+		if (p[i].to >= 0)
+			close(p[i].to);
 	}
 	free(t);
 	free(p);
