@@ -857,7 +857,7 @@ static struct bench_row rows[] = {
 	{ "block_to_next_unannounced",
 	  "ns",
 	  1,
-	  "the same in a plain read(): a look at /proc more, that no way was found round",
+	  "the same in a plain read(): a look at /proc more",
 	  { { "upcall", block_to_next, 0, 0, 0, 0, NULL },
 	    { "futex_wake_to_run", futex_wake_to_run, 0, 0, 0, 0, NULL },
 	    { "look", look, 0, 0, 0, 0, NULL } },
