@@ -26,6 +26,9 @@
 #include "base/syscall.h"
 #include "host/task.h"
 
+/* So often in a row we let one go first that stands by ready to run: Linux may owe it no turn. */
+#define POLITE_TURNS 4
+
 /* Field 3 of /proc/<tid>/stat stands behind the last ')'. */
 static bool is_uninterruptible(const struct up_act *a)
 {
@@ -317,6 +320,7 @@ static void *watch_main(void *arg)
 	uint32_t v = (uint32_t)(uintptr_t)arg;
 	struct up_watch *w = &up_host.watch[v];
 	struct sched_param sp = { 0 };
+	unsigned polite = 0;
 	struct up_act *a;
 	int r;
 
@@ -335,11 +339,13 @@ static void *watch_main(void *arg)
 			park(w, v);
 			continue;
 		}
-		if (up_standby_is_ready(v)) {
-			/* Linux owed us a turn; the core is that one's, and wakes nobody. */
+		if (up_standby_is_ready(v) &&
+		    (polite++ < POLITE_TURNS || UP_MUT(watcher_too_polite))) {
+			/* Linux owed us a turn; the core is that one's, which wakes nobody. */
 			up_syscall0(SYS_sched_yield);
 			continue;
 		}
+		polite = 0;
 		r = up_watch_look(v, is_here(w) ? UP_FROM_IDLE : UP_FROM_AFAR);
 		if (r == -EAGAIN)
 			without_standby(w, v);

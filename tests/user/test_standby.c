@@ -15,8 +15,8 @@
 #define ROUNDS 200
 
 static int fds[2];
-static atomic_uint by_itself, turns, told_busy;
-static atomic_bool in_call, keep_busy;
+static atomic_uint by_itself, by_watcher, turns, told_busy;
+static atomic_bool in_call, keep_busy, seeming;
 static _Atomic(struct up_act *) made_busy;
 
 static void *blocks(void *arg)
@@ -142,7 +142,40 @@ static int told_by_one_alone(void)
 	return 0;
 }
 
+/* Whoever is to block next finds one standing by that says it is ready, and sleeps. */
+static int on_seeming(unsigned nr, const char *name, void *arg)
+{
+	struct up_act *b;
+
+	if (!atomic_load(&seeming))
+		return 0;
+	b = up_act_get(up_load_acquire(&up_host.port->vmap[0].standby));
+	if (!strcmp(name, "act_looked") && b)
+		up_store_relaxed(&b->ready, 1);
+	else if (!strcmp(name, "hand_over") && gettid() == up_host.watch[0].tid)
+		atomic_fetch_add(&by_watcher, 1);
+	return 0;
+}
+
+static int watcher_looks_all_the_same(void)
+{
+	unsigned round;
+
+	CHECK(up_inject_find("act_looked") >= 0);
+	up_inject_set_hook(on_seeming, NULL);
+	for (round = 0; round < 20 && !atomic_load(&by_watcher); round++) {
+		rt_start(1);
+		atomic_store(&seeming, true);
+		block_often();
+		atomic_store(&seeming, false);
+		rt_stop();
+	}
+	CHECK(atomic_load(&by_watcher));
+	return 0;
+}
+
 static const struct apart cases[] = {
+	CASE("the watcher looks where one only seems to be ready", watcher_looks_all_the_same),
 	CASE("one that came back takes the vcore over by itself", takes_over_by_itself),
 	CASE("it rests after some turns in vain", rests_after_vain_turns),
 	CASE("one that has left its gate is not told", told_by_one_alone),
