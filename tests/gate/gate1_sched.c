@@ -87,7 +87,7 @@ static void ready(struct upcall_uthread *w, unsigned vcore, enum upcall_why why)
 	uintptr_t word = 0;
 	enum where where;
 
-	if (why == UPCALL_PREEMPTED && u->kind == UP_CTX_FRAME && !u->turned_out) {
+	if (why == UPCALL_PREEMPTED && u->kind == UP_CTX_FRAME && !u->again) {
 		where = where_is(up_frame_pc(u->frame));
 		count(&seen.interrupted, true);
 		count(&seen.in_libc, where == LIBC);
