@@ -14,6 +14,10 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
+import tap
+from tap import ok, skip
+
 PROGRAM, SCRIPT = map(os.path.abspath, sys.argv[1:3])
 # name: (states that it may be in, a function of the program's on its stack, what it waits for).
 # gdb stops threads one by one: the runner is taken for one that is in a fault before the others stand,
@@ -29,26 +33,6 @@ EXPECTED = {
     "runner": ({"running"}, "seen_running", ""),
 }
 OTHERS = {name: what[1] for name, what in EXPECTED.items()}
-
-made = failed = 0
-
-
-def ok(good, what, more=""):
-    global made, failed
-    made += 1
-    failed += not good
-    print(("" if good else "not ") + f"ok {made} - {what}")
-    if not good:
-        for line in more.splitlines()[-80:]:
-            print("# " + line)
-    sys.stdout.flush()
-
-
-def skip(what, why):
-    global made
-    made += 1
-    print(f"ok {made} - {what} # SKIP {why}")
-
 
 def gdb(*commands, args=()):
     line = ["gdb", "-nx", "-batch", "-x", SCRIPT]
@@ -152,8 +136,7 @@ def main():
         another_signal()
         linux_core(where)
         not_started()
-    print(f"1..{made}")
-    return failed > 0
+    return tap.end()
 
 
 if __name__ == "__main__":

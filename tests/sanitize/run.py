@@ -13,6 +13,11 @@ import shutil
 import subprocess
 import sys
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
+import tap
+from tap import ok
+tap.keep = slice(60)
+
 # sanitizer: (meson's name, its variable, options, what its reports say, {what is wrong: what it says})
 KINDS = {
     "asan": ("address", "ASAN_OPTIONS", "detect_stack_use_after_return=1", "AddressSanitizer",
@@ -27,20 +32,6 @@ WRONG = "tests/sanitize/san_wrong"
 PARALLEL = "examples/parallel"
 # Threads that share the boundary's words, under the sanitizer themselves.
 KERN = "tests/sanitize/san_kern"
-
-made = failed = 0
-
-
-def ok(good, what, more=""):
-    global made, failed
-    made += 1
-    failed += not good
-    print(("" if good else "not ") + f"ok {made} - {what}")
-    if not good:
-        for line in more.splitlines()[:60]:
-            print("# " + line)
-    sys.stdout.flush()
-
 
 def run(line, env=None, cwd=None, limit=1500):
     try:
@@ -95,8 +86,7 @@ def main():
     args = parser.parse_args()
     for kind in args.kinds:
         sanitized(os.path.abspath(args.root), os.path.abspath(args.folder), kind, args.times)
-    print(f"1..{made}")
-    return failed > 0
+    return tap.end()
 
 
 if __name__ == "__main__":
