@@ -574,7 +574,7 @@ static struct up_act *exhume(void)
 	/* One that is slow may choose the dead one still: not before it is somebody again. */
 	if (a) {
 		memset(a, 0, offsetof(struct up_act, takeover));
-		memset(&a->takeover + 1, 0, sizeof(*a) - offsetof(struct up_act, takeover) - 8);
+		memset(&a->stolen_class, 0, sizeof(*a) - offsetof(struct up_act, stolen_class));
 	}
 	return a;
 }
@@ -604,6 +604,7 @@ static void act_fini(struct up_act *a)
 {
 	stack_t off = { .ss_flags = SS_DISABLE };
 
+	disappoint(a);
 	up_arch_set_gs(0);
 	if (a->has_timer)
 		timer_delete(a->timer);
@@ -615,7 +616,6 @@ static void act_fini(struct up_act *a)
 	if (a->altstack.ss_sp)
 		munmap(a->altstack.ss_sp, ALT_STACK_SZ);
 	UP_INJECT(act_ends);
-	disappoint(a);
 	leave_slot(a);
 	bury(a);
 	/* release: pairs with up_act_wait_gone() */
@@ -651,7 +651,6 @@ static void serve(struct up_act *a)
 			up_port_gate_wait(up_host.port, a->num, seen);
 		UP_INJECT(act_let_out);
 	}
-	disappoint(a);
 }
 
 static void *act_main(void *arg)

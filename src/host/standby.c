@@ -7,9 +7,9 @@
  * uthread.
  *
  * Linux gives it turns that it has no use for, too: when the slice of who runs the vcore is over, and
- * before 6.18, whose yield gives up what it is owed, many of them.  After a few in a row it sleeps, and
- * the next block is the watcher's to find; for a while then nobody stands by like this.  So the cost
- * stays below a hundredth of the core on any kernel.
+ * many more before 6.18, where a yield does not give up what one is owed.  After a few in a row it
+ * sleeps, and the next block is the watcher's to find; for a while then nobody stands by like this.  So
+ * the cost stays below a hundredth of the core on any kernel.
  */
 #include "base/atomic.h"
 #include "base/clock.h"
@@ -58,8 +58,7 @@ static uint32_t standing_for(const struct up_act *a)
 	/* relaxed: a moment old at worst, and whoever is told though it stands by no more takes over */
 	uint32_t v = up_load_relaxed(&up_host.port->amap[a->num].vcore);
 
-	if (v >= up_host.max_vcores || !is_at(a, v) ||
-	    up_load_relaxed(&up_host.port->vmap[v].standby) != a->num)
+	if (!is_at(a, v) || up_load_relaxed(&up_host.port->vmap[v].standby) != a->num)
 		return UPABI_NONE;
 	/* Somebody may have moved us: no turn there says anything of our core. */
 	return up_home_cpu(a->own_fs) == a->pcore ? v : UPABI_NONE;
