@@ -29,7 +29,6 @@
 #include "base/syscall.h"
 #include "host/task.h"
 
-#define REPORT_TRIES 1000
 #define OWN_STACK_SZ (128u << 10)
 #define ALT_STACK_SZ (64u << 10)
 
@@ -259,28 +258,6 @@ static int call_self(struct up_act *a, enum upabi_op op, uint64_t a0, uint64_t a
 	return up_port_call(up_host.port, a->num, op, arg, NULL);
 }
 
-/* up_act.reported */
-enum {
-	NOT_YET = 0,
-	REPORTED = 1,
-	AWAITED = 2,
-	REFUSED = 3 /* the kernel side has not heard of the block, or would not */
-};
-
-/* Our replacement tells the kernel side of the block; we must not tell of its end before that.  False
- * when the block was not accepted. */
-static bool wait_reported(struct up_act *a)
-{
-	uint32_t was;
-
-	/* acquire: pairs with tell_reported()'s exchange */
-	while ((was = up_load_acquire(&a->reported)) != REPORTED && was != REFUSED)
-		if (was == AWAITED || up_cas_relaxed(&a->reported, &was, AWAITED))
-			up_futex_wait_private(&a->reported, AWAITED, UP_FUTEX_FOREVER);
-	up_store_relaxed(&a->reported, NOT_YET);
-	return was == REPORTED;
-}
-
 /* Is the vcore ours still, by the kernel side's word? */
 static bool has_vcore(const struct up_act *a)
 {
@@ -304,29 +281,6 @@ static void count_behind(struct up_act *a, uint32_t class)
 	a->stats->behind_max_ns = UP_MAX(a->stats->behind_max_ns, ns);
 }
 
-/* That it is let in at once when it wakes, beside the one that has taken its place.  This costs 1 us, and
- * so is for those alone whose turn cannot wait.  It does not leave before it has been told. */
-static void let_in_soon(struct up_act *a, struct up_act *victim)
-{
-	if (UP_MUT(sleeper_slice_long))
-		return;
-	victim->odd_slice = true;
-	up_task_slice((int)victim->gs.tid, UP_SLICE_SLEEPER);
-	if (a->odd_slice)
-		return;
-	a->odd_slice = true;
-	up_task_slice(0, UP_SLICE_BESIDE);
-}
-
-/* By the one itself: what comes now is like any other. */
-static void usual_slice(struct up_act *a)
-{
-	if (!a->odd_slice || UP_MUT(sleeper_slice_kept))
-		return;
-	a->odd_slice = false;
-	up_task_slice(0, UP_SLICE_ACT);
-}
-
 /* True when the activation is to park.  False where the kernel side has refused our replacement (it
  * was wanted elsewhere by then, or it ended): we run the vcore still. */
 static bool rejoin(struct up_act *a)
@@ -337,10 +291,10 @@ static bool rejoin(struct up_act *a)
 	count_behind(a, up_load_acquire(&a->stolen_class));
 	up_host.hooks.publish(a);
 	UP_INJECT(rejoin_published);
-	accepted = UP_MUT(rejoin_before_report) || wait_reported(a);
+	accepted = UP_MUT(rejoin_before_report) || up_replace_wait(a);
 	set_run(a, UP_RUN_IDLE);
 	if (accepted)
-		usual_slice(a);
+		up_replace_over(a);
 	if ((accepted && !call_self(a, UPABI_OP_UNBLOCKED, a->num, up_standby_offers(a))) ||
 	    !has_vcore(a))
 		return true;
@@ -410,104 +364,12 @@ static void run_vcore(struct up_act *a, uint32_t v)
 	} while (!leave(a, how));
 	if (up_run_state(up_load_relaxed(&a->gs.run)) != UP_RUN_IDLE)
 		set_run(a, UP_RUN_IDLE);
-	usual_slice(a);
-}
-
-static void tell_reported(struct up_act *victim, bool accepted)
-{
-	/* release: pairs with wait_reported(); as a rule the victim still sleeps in its call, and
-	 * the next uthread need not wait for a wake that nobody hears */
-	if (up_xchg_acq_rel(&victim->reported, accepted ? REPORTED : REFUSED) == AWAITED)
-		up_futex_wake_private(&victim->reported, 1);
-}
-
-/*
- * We do not step in after all.  Where the vcore is the victim's still it is as if nobody had: the next
- * look finds the victim asleep, and somebody else for it.  False: it has come back, and waits to be
- * told.
- */
-static bool give_back(struct up_act *victim, uint32_t v)
-{
-	uint64_t run = up_load_acquire(&victim->gs.run);
-	uint32_t class = up_load_relaxed(&victim->stolen_class);
-
-	if (up_run_state(run) != UP_RUN_STOLEN || UP_MUT(refused_not_given_back) ||
-	    up_load_acquire(&up_host.port->amap[victim->num].state) != UPABI_ACT_RUNNING ||
-	    up_load_acquire(&up_host.port->vmap[v].act) != victim->num)
-		return false;
-	victim->stats->blocked[class]--; /* ours to count as long as it is replaced */
-	/* acq_rel: the victim's exchange on its way out or this one comes first */
-	if (up_cas_acq_rel(&victim->gs.run, &run,
-			   run - UP_RUN_STOLEN + UP_RUN_SEQ + UP_RUN_UTHREAD)) {
-		up_watch_arm(v);
-		return true;
-	}
-	victim->stats->blocked[class]++;
-	return false;
-}
-
-static int report_once(struct up_act *a, const uint64_t arg[5])
-{
-	if (UP_INJECT_FAIL(block_refused))
-		return -EAGAIN;
-	return up_port_call(up_host.port, a->num, UPABI_OP_BLOCKED, arg, NULL);
-}
-
-void up_act_disappoint(struct up_act *victim, uint32_t v)
-{
-	if (!give_back(victim, v))
-		tell_reported(victim, false);
-}
-
-/* The first thing a replacement does: it is on the vcore already, the kernel side hears of it. */
-static int report_block(struct up_act *a, struct up_act *victim, uint32_t v)
-{
-	const struct upabi_actmap *m = &up_host.port->amap[victim->num];
-	/* Its generation stays: it waits to be told before it can go. */
-	uint64_t arg[5] = { v, victim->num, up_load_relaxed(&m->gen),
-			    up_load_relaxed(&victim->stolen_class) };
-	unsigned tries = 0;
-	int r;
-
-	UP_INJECT(report_block);
-	/* Refused though the victim is the vcore's by the kernel side's own word: its start has not
-	 * been collected yet.  Nobody else would bring the core back. */
-	for (;;) {
-		r = report_once(a, arg);
-		if (r != -ESTALE || ++tries == REPORT_TRIES || UP_MUT(block_reported_once) ||
-		    up_load_acquire(&m->state) != UPABI_ACT_RUNNING ||
-		    up_load_acquire(&up_host.port->vmap[v].act) != victim->num)
-			break;
-		UP_INJECT(report_again);
-	}
-	if (!r && up_host.has_slices && up_host.hooks.outranks(victim))
-		let_in_soon(a, victim);
-	if (!r || !give_back(victim, v))
-		tell_reported(victim, r == 0);
-	return r;
-}
-
-/* A slot's tenant, whom the kernel side may take to be gone. */
-static struct up_act *victim_of(uint64_t told)
-{
-	/* acquire: pairs with act_register() */
-	return up_load_acquire(&up_host.acts[told >> 32]);
-}
-
-/* It ends, though a stealer may have chosen it: nothing is left to run, but the victim is not to wait
- * for it.  From here on it is chosen by nobody. */
-static void disappoint(struct up_act *a)
-{
-	/* acquire: as in step() */
-	uint64_t told = up_xchg_acq_rel(&a->takeover, UP_TAKEOVER_BUSY);
-
-	if (told != UP_TAKEOVER_NONE && told != UP_TAKEOVER_BUSY && !UP_MUT(takeover_ends_unsaid))
-		up_act_disappoint(victim_of(told), (uint32_t)told - 1);
+	up_replace_over(a);
 }
 
 static void take_over(struct up_act *a, struct up_act *victim, uint32_t v)
 {
-	if (report_block(a, victim, v))
+	if (up_replace_report(a, victim, v))
 		return;
 	a->victim = victim;
 	a->took_over = true;
@@ -541,7 +403,7 @@ static bool step(struct up_act *a)
 	/* acq_rel: a stealer's word comes first, or it finds us busy and chooses nobody */
 	told = up_xchg_acq_rel(&a->takeover, UP_TAKEOVER_BUSY);
 	if (told != UP_TAKEOVER_NONE)
-		take_over(a, victim_of(told), (uint32_t)told - 1);
+		take_over(a, up_replace_victim(told), (uint32_t)told - 1);
 	else
 		start(a);
 	/* release: pairs with hand_over(): what we did for the last vcore is over */
@@ -604,7 +466,7 @@ static void act_fini(struct up_act *a)
 {
 	stack_t off = { .ss_flags = SS_DISABLE };
 
-	disappoint(a);
+	up_replace_end(a);
 	up_arch_set_gs(0);
 	if (a->has_timer)
 		timer_delete(a->timer);

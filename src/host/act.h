@@ -219,8 +219,16 @@ void up_act_freeze(struct up_act *a); /* handler, vcore context: stand still unt
 struct up_act *up_act_get(uint32_t num);
 void up_act_wait_gone(void);
 void up_act_clear_graves(void);
+
+/* replace.c */
 /* We do not replace it after all: back to where it was, or it is told so. */
-void up_act_disappoint(struct up_act *victim, uint32_t vcore);
+void up_replace_undo(struct up_act *victim, uint32_t vcore);
+/* By the replacement, to the kernel side; its answer. */
+int up_replace_report(struct up_act *a, struct up_act *victim, uint32_t vcore);
+struct up_act *up_replace_victim(uint64_t told); /* of a word up_takeover() */
+void up_replace_end(struct up_act *a);		 /* it is chosen by nobody any more */
+bool up_replace_wait(struct up_act *a); /* the victim: false when the block was not accepted */
+void up_replace_over(struct up_act *a); /* its turns are as long as any other's */
 
 /* standby.c */
 /* On the loop, one that has nothing to do: false when it is to sleep, true when it had its turn. */

@@ -242,7 +242,7 @@ int up_watch_look(uint32_t v, enum up_from from)
 	up_home_call(a, class, look.unint);
 	if (hand_over(w, v, a, b))
 		return 1;
-	up_act_disappoint(a, v);
+	up_replace_undo(a, v);
 	return 0;
 }
 
