@@ -15,11 +15,14 @@
 #define WAITS 2u /* somebody is queued */
 #define WOKEN 4u /* one has been woken, and has not looked yet */
 
-/* Passed over so often, it is handed over. */
-#define PATIENCE 3
-/* Looks at one that runs elsewhere: longer than short sections, shorter than two switches. */
-#define SPINS	   40
-#define SPIN_PAUSE 8
+/* Passed over so often, it is handed over: rarely, for until the next one runs nobody gets on. */
+#define PATIENCE 8
+/* Pauses between two looks at one that runs elsewhere, twice as many each time: each look takes the line
+ * away from the holder, and who finds it free too soon takes it over for a few sections only.  One that
+ * has been passed over looks later still. */
+#define SPIN_FIRST 8
+#define SPIN_AGAIN 32
+#define SPIN_LAST  128
 
 static void own(struct upcall_mutex *m)
 {
@@ -41,12 +44,15 @@ static bool try_hold(struct upcall_mutex *m, uint32_t drop)
 	return false;
 }
 
-/* Where the uthread with this thread pointer runs; *at: a guess, then where it was found. */
+/* Does the uthread with this thread pointer run on another vcore?  *at: a guess, then where it was found.
+ * Uthreads that share TLS are told by their vcore, so that one that is off another vcore may seem to run. */
 static bool runs_elsewhere(uintptr_t owner, uint32_t *at)
 {
 	uint32_t i, v;
 
 	if (!up_rt.started || up_load_relaxed(&up_rt.port->info->num_vcores) < 2)
+		return false;
+	if (owner == UP_OWNER_HANDED || owner == up_sync_me())
 		return false;
 	if (!owner)
 		return true; /* about to say who it is */
@@ -61,20 +67,18 @@ static bool runs_elsewhere(uintptr_t owner, uint32_t *at)
 }
 
 /* Bounded, and only while the holder can come to the end of its section meanwhile. */
-static bool spin(struct upcall_mutex *m)
+static bool spin(struct upcall_mutex *m, unsigned pauses, uint32_t drop)
 {
 	uint32_t at = 0;
-	unsigned i, j;
+	unsigned i;
 
-	for (i = 0; i < SPINS; i++) {
-		if (!(up_load_relaxed(&m->word) & HELD)) {
-			if (try_hold(m, 0))
-				return true;
-		} else if (i % 8 == 0 && !runs_elsewhere(up_load_relaxed(&m->owner), &at)) {
+	for (; pauses <= SPIN_LAST; pauses *= 2) {
+		if (!runs_elsewhere(up_load_relaxed(&m->owner), &at))
 			return false;
-		}
-		for (j = 0; j < SPIN_PAUSE; j++)
+		for (i = 0; i < pauses; i++)
 			up_cpu_relax();
+		if (!(up_load_relaxed(&m->word) & HELD) && try_hold(m, drop))
+			return true;
 	}
 	return false;
 }
@@ -144,13 +148,14 @@ static int lock_slowly(struct upcall_mutex *m, uint64_t until)
 
 	if (up_sync_is_me(up_load_relaxed(&m->owner)))
 		return -EDEADLK;
-	if (spin(m))
+	if (spin(m, SPIN_FIRST, 0))
 		return 0;
 	w.tag = 0;
 	r = queue(m, &w, until, false);
 	while (r == 1) {
 		w.tag++;
-		r = try_hold(m, WOKEN) ? 0 : queue(m, &w, until, true);
+		r = try_hold(m, WOKEN) || spin(m, SPIN_AGAIN, WOKEN) ? 0
+								     : queue(m, &w, until, true);
 	}
 	return r;
 }
@@ -214,6 +219,7 @@ static void pass_on(struct upcall_mutex *m, struct up_wakes *k)
 		none_waits(m);
 		if (w->tag >= PATIENCE && !UP_MUT(mutex_starves)) {
 			w->data = m; /* held on, by w */
+			up_store_relaxed(&m->owner, UP_OWNER_HANDED);
 		} else {
 			/* release: the section's writes, for whoever holds it next.  Nobody but
 			 * the holder says WOKEN, and nobody has. */

@@ -118,7 +118,9 @@ static void put_owner(struct out *o, uintptr_t fs)
 			return;
 		}
 	}
-	if (fs)
+	if (fs == UP_OWNER_HANDED)
+		put(o, " handed over");
+	else if (fs)
 		put_hex(o, " held by thread 0x", fs);
 }
 

@@ -22,6 +22,9 @@
 
 #define UP_FOREVER UINT64_MAX
 
+/* In place of a mutex's owner: handed over, to one that does not run yet. */
+#define UP_OWNER_HANDED ((uintptr_t)1)
+
 /* What a uthread waits for: shown by upcall_dump(). */
 enum up_wait_kind {
 	UP_WAIT_NONE = 0,
