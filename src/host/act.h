@@ -41,7 +41,7 @@ struct up_act {
 	uint64_t takeover __attribute__((aligned(64)));
 	/* Whoever finds this activation blocked writes; read by its loop when it comes back. */
 	uint32_t stolen_class;
-	bool odd_slice;	   /* not UP_SLICE_ACT; its own, or its replacement's before `reported` */
+	uint32_t odd_slice_us; /* this thread only: of its slice where that is not UP_SLICE_ACT, or 0 */
 	uint32_t reported; /* futex: its replacement has told the kernel side */
 	uint64_t stolen_cpu_ns;
 	uint32_t freeze; /* the core is taken even from vcore context */
@@ -229,6 +229,8 @@ struct up_act *up_replace_victim(uint64_t told); /* of a word up_takeover() */
 void up_replace_end(struct up_act *a);		 /* it is chosen by nobody any more */
 bool up_replace_wait(struct up_act *a); /* the victim: false when the block was not accepted */
 void up_replace_over(struct up_act *a); /* its turns are as long as any other's */
+/* The caller is about to run one whose turn cannot wait, also when it has slept. */
+void up_replace_urgent(struct up_act *a);
 
 /* standby.c */
 /* On the loop, one that has nothing to do: false when it is to sleep, true when it had its turn. */

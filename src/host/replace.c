@@ -83,27 +83,31 @@ void up_replace_undo(struct up_act *victim, uint32_t v)
 		tell_reported(victim, false);
 }
 
-/* That it is let in at once when it wakes, beside the one that has taken its place.  This costs 1 us, and
- * so is for those alone whose turn cannot wait.  It does not leave before it has been told. */
-static void let_in_soon(struct up_act *a, struct up_act *victim)
+static void set_slice(struct up_act *a, uint64_t ns)
 {
-	if (UP_MUT(sleeper_slice_long))
+	uint32_t us = ns == UP_SLICE_ACT ? 0 : (uint32_t)(ns / UP_NSEC_PER_USEC);
+
+	if (a->odd_slice_us == us)
 		return;
-	victim->odd_slice = true;
-	up_task_slice((int)victim->gs.tid, UP_SLICE_SLEEPER);
-	if (a->odd_slice)
-		return;
-	a->odd_slice = true;
-	up_task_slice(0, UP_SLICE_BESIDE);
+	a->odd_slice_us = us;
+	up_task_slice(0, ns);
+}
+
+/* Its slice when it wakes is the shortest there is, and that of who has taken its place then a long one.
+ * It asks before it sleeps: asking for one that sleeps takes it off Linux' queue where it still makes up
+ * for what it has had too much of, and then Linux lets it in late.  This costs 1 us, and so is for those
+ * alone whose turn cannot wait. */
+void up_replace_urgent(struct up_act *a)
+{
+	if (up_host.has_slices && !UP_MUT(sleeper_slice_long))
+		set_slice(a, UP_SLICE_SLEEPER);
 }
 
 /* By the one itself: what comes now is like any other. */
 void up_replace_over(struct up_act *a)
 {
-	if (!a->odd_slice || UP_MUT(sleeper_slice_kept))
-		return;
-	a->odd_slice = false;
-	up_task_slice(0, UP_SLICE_ACT);
+	if (!UP_MUT(sleeper_slice_kept))
+		set_slice(a, UP_SLICE_ACT);
 }
 
 /* The first thing a replacement does: it is on the vcore already, the kernel side hears of it. */
@@ -128,7 +132,7 @@ int up_replace_report(struct up_act *a, struct up_act *victim, uint32_t v)
 		UP_INJECT(report_again);
 	}
 	if (!r && up_host.has_slices && up_host.hooks.outranks(victim))
-		let_in_soon(a, victim);
+		set_slice(a, UP_SLICE_BESIDE);
 	if (!r || !give_back(victim, v))
 		tell_reported(victim, r == 0);
 	return r;

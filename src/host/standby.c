@@ -78,6 +78,19 @@ static bool is_patient(struct up_watch *w, uint64_t now)
 	return false;
 }
 
+/*
+ * Who has blocked may have had a little more of the core than we had.  Linux remembers that when a look
+ * takes it off its queue, and does not let it in at once when it wakes; so we give up our own turn first,
+ * for those whom it matters to.
+ */
+static void make_even(uint32_t v)
+{
+	const struct up_act *a = up_act_get(up_load_relaxed(&up_host.port->vmap[v].act));
+
+	if (a && up_host.has_slices && up_host.hooks.outranks(a))
+		up_syscall0(SYS_sched_yield);
+}
+
 /* One look.  Had we the core all the time since the last, then nobody else has run, and it stands. */
 static int look(struct up_act *a, uint32_t v, uint64_t now)
 {
@@ -86,6 +99,8 @@ static int look(struct up_act *a, uint32_t v, uint64_t now)
 	up_store_relaxed(&a->ready, 1);
 	if (was && up_home_kept_core())
 		return 0;
+	if (was)
+		make_even(v);
 	UP_INJECT(standby_turn);
 	return up_watch_look(v, was && now - a->turn_ns < SOON_NS ? UP_FROM_IDLE : UP_FROM_CORE);
 }

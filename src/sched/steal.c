@@ -41,12 +41,13 @@ struct queue {
 	/* Atomic: younger than all that is queued, or NULL; whoever exchanges it has it. */
 	struct upcall_uthread *youngest;
 	struct up_lock lock;
-	uint32_t mask; /* levels that are not empty; written under the lock, read without */
-	uint32_t len;  /* the same */
+	uint32_t mask;	   /* levels that are not empty; written under the lock, read without */
+	uint32_t len;	   /* the same */
 	uint32_t in_a_row; /* under the lock: picks of a level before a lower one */
 	uint32_t aged;	   /* under the lock: picks of a lower one before it */
 	uint32_t lent;	   /* who picks: others' higher ones before what is queued here, in a row */
-	uint32_t turn; /* who picks: a hint */
+	uint32_t turn;	   /* who picks: a hint */
+	uint32_t put_off;  /* who picks: looks at others that waited for a higher one of our own */
 	uint32_t random;
 	struct level level[LEVELS];
 } UP_CACHE_ALIGNED;
@@ -282,8 +283,14 @@ static struct upcall_uthread *take_higher(unsigned vcore)
 	return from ? take_one(from) : NULL;
 }
 
+static bool is_below(uint32_t a, uint32_t b)
+{
+	return a && b && up_highest_bit(a) < up_highest_bit(b);
+}
+
 /* What lies with a vcore that has no core, or is stuck on one, is served by the others, whose own
- * queues may never be empty: now and then a look at one of them. */
+ * queues may never be empty: now and then a look at one of them.  What is higher here goes first, unless
+ * there is always such a one. */
 static struct upcall_uthread *look_around(struct queue *own, unsigned vcore)
 {
 	unsigned other = own->turn / LOOK_TURNS % nr_queues;
@@ -291,6 +298,12 @@ static struct upcall_uthread *look_around(struct queue *own, unsigned vcore)
 
 	if (other == vcore || UP_MUT(steal_never_looks))
 		return NULL;
+	if (is_below(levels_of(q), levels_of(own)) && ++own->put_off < AGE_TURNS &&
+	    !UP_MUT(steal_looks_below)) {
+		own->turn--; /* the next pick looks */
+		return NULL;
+	}
+	own->put_off = 0;
 	if (up_load_relaxed(&q->len) <= up_load_relaxed(&own->len) + 1 &&
 	    own->turn / LOOK_TURNS / nr_queues % FAIR_LOOKS && upcall_vcore_cpu(other) >= 0)
 		return NULL;

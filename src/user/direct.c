@@ -64,6 +64,8 @@ void up_direct_to(struct up_act *a, struct up_uthread *u, struct up_uthread *n,
 	up_store_relaxed(&up_rt.vcores[a->vcore].fs, fs);
 	n->last_act = a->num;
 	n->state = UP_U_RUNNING;
+	if (UP_UNLIKELY(n->prio > 0))
+		up_replace_urgent(a);
 	up_arch_switch(&u->sp, n->sp, n, n->fs == u->fs ? 0 : fs, then, u);
 }
 

@@ -210,6 +210,8 @@ __attribute__((noreturn)) static void run(struct up_act *a, struct up_uthread *u
 	}
 	u->cs_depth = 0;
 	u->state = UP_U_RUNNING;
+	if (UP_UNLIKELY(u->prio > 0))
+		up_replace_urgent(a);
 	vc->was_masked = a->masked;
 	UP_INJECT(vcore_leaves);
 	up_san_release(vc);

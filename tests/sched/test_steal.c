@@ -116,6 +116,28 @@ static void none_before_rare(void)
 	S.fini();
 }
 
+/* Nor for one of another vcore's, at whose queue each looks now and then. */
+static void none_before_rare_elsewhere(void)
+{
+	struct upcall_uthread *u;
+	unsigned i, v, late = 0;
+
+	begin(2);
+	pool[0].prio = 2;
+	for (i = 1; i < 12; i++)
+		S.ready(at(i), i > 3, UPCALL_NEW);
+	for (i = 0; i < 1000; i++) {
+		S.ready(at(0), 0, UPCALL_WOKEN);
+		late += number(S.pick(0)) != 0;
+		for (v = 0; v < 3; v++) {
+			u = S.pick(v / 2);
+			S.ready(u, v / 2, UPCALL_PREEMPTED);
+		}
+	}
+	tap_ok(!late, "... and before what another vcore has (%u times of 1000 late)", late);
+	S.fini();
+}
+
 /* Nor does what is queued here while others have higher ones without end. */
 static void none_starves_here(void)
 {
@@ -137,16 +159,18 @@ static void none_starves_here(void)
 	S.fini();
 }
 
-/* Vcore 1 has no core; vcore 0 has always something of its own. */
-static void abandoned_served(void)
+/* Vcore 1 has no core; vcore 0 has always something of its own, of this priority. */
+static void abandoned_served(int8_t prio)
 {
 	struct upcall_uthread *u;
 	unsigned i;
 	bool found = false;
 
 	begin(3);
-	for (i = 0; i < 4; i++)
+	for (i = 0; i < 4; i++) {
+		pool[i].prio = prio;
 		S.ready(at(i), 0, UPCALL_NEW);
+	}
 	S.ready(at(9), 1, UPCALL_NEW);
 	S.ready(at(10), 1, UPCALL_NEW);
 	for (i = 0; i < 3000 && !found; i++) {
@@ -155,7 +179,9 @@ static void abandoned_served(void)
 		if (number(u) < 9)
 			S.ready(u, 0, UPCALL_YIELDED);
 	}
-	tap_ok(found, "what lies with a vcore without a core is served (%u picks)", i);
+	tap_ok(found,
+	       "what lies with a vcore without a core is served beside priority %d (%u picks)",
+	       prio, i);
 	S.fini();
 }
 
@@ -195,14 +221,16 @@ static void by_several(bool ranks)
 
 int main(void)
 {
-	tap_plan(17);
+	tap_plan(19);
 	in_order();
 	taken_out();
 	by_priority();
 	none_starves();
 	none_before_rare();
+	none_before_rare_elsewhere();
 	none_starves_here();
-	abandoned_served();
+	abandoned_served(0);
+	abandoned_served(1);
 	stolen();
 	by_several(false);
 	by_several(true);
