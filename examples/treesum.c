@@ -29,10 +29,11 @@
 #include <upcall/upcall.h>
 #endif
 
-#define BUF_SZ	 32768 /* on the stack of whoever reads */
-#define STACK_SZ (BUF_SZ + 32768)
-#define LIVE	 64	  /* uthreads at a time */
-#define SPECIAL	 "\\\n\r" /* in a name: escaped, so that it is one line */
+#define BUF_SZ	   32768 /* on the stack of whoever reads */
+#define STACK_SZ   (BUF_SZ + 32768)
+#define LIVE	   128 /* uthreads at a time */
+#define MOST_CORES 4096
+#define SPECIAL	   "\\\n\r" /* in a name: escaped, so that it is one line */
 
 struct job {
 	struct job *next;
@@ -231,22 +232,38 @@ static void *job_main(void *arg)
 }
 
 /* A uthread each, which runs at once: on the stack that the last one has left in the cache. */
-static int do_jobs(unsigned cores)
+static void *hand_out(void *arg)
 {
-	struct upcall_opts opts = { .size = sizeof(opts),
-				    .vcores = cores,
-				    .stack_sz = STACK_SZ + upcall_min_stack() };
 	struct upcall_uthread_attr attr = { .size = sizeof(attr), .detached = true };
 	struct job *j;
-	int r = upcall_start(&opts);
 
-	while (!r && (j = next_job())) {
+	while ((j = next_job())) {
 		upcall_sem_wait(&descriptors);
 		if (upcall_uthread_create(NULL, &attr, job_main, j)) /* no memory: here, then */
 			job_main(j);
 		else
 			upcall_yield();
 	}
+	return arg;
+}
+
+/* One that hands out for each vcore, so that none goes to another for work. */
+static int do_jobs(unsigned cores)
+{
+	struct upcall_opts opts = { .size = sizeof(opts),
+				    .vcores = cores,
+				    .stack_sz = STACK_SZ + upcall_min_stack() };
+	int r = upcall_start(&opts);
+	unsigned nr = r ? 0 : upcall_max_vcores(), made = 0;
+	struct upcall_uthread *others[MOST_CORES];
+
+	while (made + 1 < nr && made < MOST_CORES &&
+	       !upcall_uthread_create(&others[made], NULL, hand_out, NULL))
+		made++;
+	if (!r)
+		hand_out(NULL);
+	while (made)
+		upcall_uthread_join(others[--made], NULL);
 	return r;
 }
 #endif
@@ -296,7 +313,7 @@ int main(int argc, char **argv)
 	struct stat st;
 	int r;
 
-	if ((argc != 2 && (argc != 4 || end == argv[2] || *end || !cores || cores > 4096)) ||
+	if ((argc != 2 && (argc != 4 || end == argv[2] || *end || !cores || cores > MOST_CORES)) ||
 	    *dir == '-' || !*dir)
 		return fprintf(stderr, "usage: treesum [-j CORES] DIR\n"), 64;
 	show = isatty(2);

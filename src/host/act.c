@@ -281,6 +281,14 @@ static void count_behind(struct up_act *a, uint32_t class)
 	a->stats->behind_max_ns = UP_MAX(a->stats->behind_max_ns, ns);
 }
 
+/* Nothing to run for now: what it needs for that it does without. */
+static void rest(struct up_act *a)
+{
+	if (up_host.hooks.rest)
+		up_host.hooks.rest(a);
+	up_replace_over(a);
+}
+
 /* True when the activation is to park.  False where the kernel side has refused our replacement (it
  * was wanted elsewhere by then, or it ended): we run the vcore still. */
 static bool rejoin(struct up_act *a)
@@ -294,7 +302,7 @@ static bool rejoin(struct up_act *a)
 	accepted = UP_MUT(rejoin_before_report) || up_replace_wait(a);
 	set_run(a, UP_RUN_IDLE);
 	if (accepted)
-		up_replace_over(a);
+		rest(a);
 	if ((accepted && !call_self(a, UPABI_OP_UNBLOCKED, a->num, up_standby_offers(a))) ||
 	    !has_vcore(a))
 		return true;
@@ -364,7 +372,7 @@ static void run_vcore(struct up_act *a, uint32_t v)
 	} while (!leave(a, how));
 	if (up_run_state(up_load_relaxed(&a->gs.run)) != UP_RUN_IDLE)
 		set_run(a, UP_RUN_IDLE);
-	up_replace_over(a);
+	rest(a);
 }
 
 static void take_over(struct up_act *a, struct up_act *victim, uint32_t v)

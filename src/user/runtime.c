@@ -88,6 +88,7 @@ static void fill_host_cfg(const struct upcall_opts *o, struct up_host_cfg *cfg)
 					     .publish = up_vcore_publish,
 					     .alarm = up_alarm_look,
 					     .outranks = up_vcore_outranks,
+					     .rest = up_slot_rest,
 					     .leave = up_vcore_leave };
 }
 

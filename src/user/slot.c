@@ -6,7 +6,8 @@
  *
  * Each activation has a few to itself, in its cell, so that making a uthread and ending one take no
  * lock and no line that another core writes.  A section of ours is never moved to another activation,
- * and that is all that a cell asks for.  Beyond a few they lie in a pool that all share.
+ * and that is all that a cell asks for.  Beyond a few, and when an activation has nothing to run, they lie in a pool that all
+ * share, in batches: what one has given back the next one takes as it is, and touches none but the first.
  */
 #include "user/publish.h"
 #include "user/uthread.h"
@@ -23,7 +24,7 @@
 /* Size classes of stacks are powers of two from 2^12 to 2^47. */
 #define CLASS_MIN 12
 #define CLASS_NR  36
-/* A cell that has more gives half of them to all; one that has none takes so many. */
+/* A cell that has more gives those above so many to all. */
 #define CELL_MOST 64u
 #define CELL_SOME (CELL_MOST / 2)
 #define SOME_IDS  1024u
@@ -34,8 +35,8 @@
 #define COLOURS ((uint32_t)UP_SLOT_SHIFT / UP_CACHELINE_SZ)
 
 static struct {
-	struct up_lock lock; /* with preemption off */
-	struct up_uthread *free[CLASS_NR];
+	struct up_lock lock;		   /* with preemption off */
+	struct up_uthread *free[CLASS_NR]; /* batches, the last one to come first */
 	char *row; /* stacks of the usual size that have not been used yet, the next one first */
 	unsigned row_left;
 	uint64_t next_id; /* atomic */
@@ -85,29 +86,29 @@ void up_cell_drop(struct up_cell *c)
 		up_section_leave();
 }
 
-/* Up to CELL_SOME of a class, as a list. */
-static struct up_uthread *take_some(unsigned class, uint32_t most, uint32_t *ret_nr)
+/* Of a batch its first slot, which has these words to itself: how many they are, and the next batch. */
+static uint32_t *nr_of(struct up_uthread *first)
 {
-	struct up_uthread *first, *last;
-	uint32_t nr = 0;
+	return &first->queued_at;
+}
+
+static struct up_uthread *take_batch(unsigned class)
+{
+	struct up_uthread *first;
 
 	up_lock_take(&pool.lock);
-	first = last = pool.free[class];
-	if (first) {
-		for (nr = 1; nr < most && last->next; nr++)
-			last = last->next;
-		pool.free[class] = last->next;
-		last->next = NULL;
-	}
+	first = pool.free[class];
+	if (first)
+		pool.free[class] = first->batch;
 	up_lock_drop(&pool.lock);
-	*ret_nr = nr;
 	return first;
 }
 
-static void give_back(unsigned class, struct up_uthread *first, struct up_uthread *last)
+static void give_batch(unsigned class, struct up_uthread *first, uint32_t nr)
 {
+	*nr_of(first) = nr;
 	up_lock_take(&pool.lock);
-	last->next = pool.free[class];
+	first->batch = pool.free[class];
 	pool.free[class] = first;
 	up_lock_drop(&pool.lock);
 }
@@ -117,9 +118,10 @@ static struct up_uthread *from_cell(struct up_cell *c)
 	struct up_uthread *u = c->slots;
 
 	if (UP_UNLIKELY(!u)) {
-		u = c->slots = take_some(up_rt.slot_class, CELL_SOME, &c->nr_slots);
+		u = take_batch(up_rt.slot_class);
 		if (!u)
 			return NULL;
+		c->nr_slots = *nr_of(u);
 	}
 	c->slots = u->next;
 	c->nr_slots--;
@@ -129,35 +131,48 @@ static struct up_uthread *from_cell(struct up_cell *c)
 /* The older half, which lies deeper. */
 static void spill(struct up_cell *c)
 {
-	struct up_uthread *keep = c->slots, *last;
+	struct up_uthread *keep = c->slots, *rest;
 	uint32_t i;
 
 	for (i = 1; i < CELL_SOME; i++)
 		keep = keep->next;
-	for (last = keep->next; last->next; last = last->next)
-		;
-	give_back(up_rt.slot_class, keep->next, last);
+	rest = keep->next;
 	keep->next = NULL;
+	give_batch(up_rt.slot_class, rest, c->nr_slots - CELL_SOME);
 	c->nr_slots = CELL_SOME;
+}
+
+static void empty(struct up_cell *c)
+{
+	if (c->slots)
+		give_batch(up_rt.slot_class, c->slots, c->nr_slots);
+	c->slots = NULL;
+	c->nr_slots = 0;
+}
+
+void up_slot_rest(struct up_act *a)
+{
+	if (!UP_MUT(slots_kept_at_rest))
+		empty(&up_rt.cells[a->num]);
 }
 
 struct up_uthread *up_slot_get(struct up_cell *c, size_t sz)
 {
 	unsigned class;
-	uint32_t nr;
 
 	if (UP_LIKELY(!sz))
 		return from_cell(c);
 	class = class_of(sz);
 	if (class == up_rt.slot_class)
 		return from_cell(c);
-	return class < CLASS_NR ? take_some(class, 1, &nr) : NULL;
+	return class < CLASS_NR ? take_batch(class) : NULL; /* of one each */
 }
 
 void up_slot_put(struct up_cell *c, struct up_uthread *u)
 {
 	if (UP_UNLIKELY(u->stack.sz != up_rt.slot_sz)) {
-		give_back(class_of(u->stack.sz), u, u);
+		u->next = NULL;
+		give_batch(class_of(u->stack.sz), u, 1);
 		return;
 	}
 	u->next = c->slots;

@@ -96,6 +96,7 @@ struct up_uthread {
 
 	/* The slot's; what stands above is cleared for each uthread that it serves (slot.c). */
 	struct up_stack stack;
+	struct up_uthread *batch; /* while it is free, the next batch behind its own */
 	struct up_list all; /* up_rt.all_lock */
 	char name[UP_NAME_SZ];
 	siginfo_t fault; /* fault.c */
@@ -336,6 +337,8 @@ static inline struct upabi_run_count *up_cell_count(const struct up_cell *c)
 struct up_uthread *up_slot_get(struct up_cell *c, size_t sz);
 void up_slot_put(struct up_cell *c, struct up_uthread *u);
 uint64_t up_slot_new_id(struct up_cell *c);
+/* What the activation has to itself goes to all: it runs no vcore. */
+void up_slot_rest(struct up_act *a);
 /* Without: a new one, or NULL; may sleep. */
 struct up_uthread *up_slot_make(size_t sz);
 /* Any context: how many were made, and live; the latter is never too low. */
