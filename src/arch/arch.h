@@ -23,15 +23,18 @@
 /* Finds out what this CPU and kernel allow; `again` is called, on the transition stack and in
  * vcore context, when a resume finds something pending; `way_out` where a critical section's
  * second copy ends, with general registers alone to use; `attend` on a uthread's stack, where a switch
- * finds something pending. */
-void up_arch_init(void (*again)(void), void (*way_out)(void), void (*attend)(void));
+ * finds something pending; `left` on the next one's stack, for one that is off its own for good. */
+void up_arch_init(void (*again)(void), void (*way_out)(void), void (*attend)(void),
+		  void (*left)(void *));
 extern void (*up_arch_vcore_again)(void);
 extern void (*up_arch_way_out)(void);
 extern void (*up_arch_attend)(void);
+extern void (*up_arch_left)(void *);
 
 void up_arch_park(void **save_sp, void (*fn)(void *), void *arg);
 void up_arch_switch(void **save_sp, void *sp, void *next, uint64_t fs, void (*then)(void *),
 		    void *prev);
+__attribute__((noreturn)) void up_arch_over(void *prev);
 void up_arch_park_own(void **save_sp, uint64_t value);
 uint64_t up_arch_run_vcore(void **own_sp, void *stack, void (*fn)(void *), void *arg);
 __attribute__((noreturn)) void up_arch_to_own(uint64_t value);
@@ -55,7 +58,8 @@ int up_arch_rseq_probe(struct up_rseq_cs *cs, uint64_t *rseq_cs_word);
 int up_arch_peek16(const void *at);
 extern const char up_arch_peek16_load[], up_arch_peek16_failed[];
 
-/* Lays out a stack whose first resume calls fn(arg); returns the sp to resume. */
-void *up_arch_new_stack(void *top, void (*fn)(void *), void *arg);
+/* Lays out a stack whose first resume calls fn(arg); returns the sp to resume.  fn may return as
+ * up_arch_over() goes: see switch.S. */
+void *up_arch_new_stack(void *top, void *(*fn)(void *), void *arg);
 
 #endif

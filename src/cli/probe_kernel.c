@@ -50,7 +50,7 @@ static void look_fsgsbase(struct probe_result *r)
 {
 	bool here;
 
-	up_arch_init(NULL, NULL, NULL);
+	up_arch_init(NULL, NULL, NULL, NULL);
 	here = up_arch_fsgsbase;
 	r->state = here ? PROBE_YES : PROBE_NO;
 	r->cost_of = "read and set a base";

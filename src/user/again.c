@@ -125,7 +125,7 @@ static void go_on(struct upcall_uthread *self, void *arg)
 	a->gs.uthread = u;
 }
 
-static void call_again(void *arg)
+__attribute__((noreturn)) static void *call_again(void *arg)
 {
 	struct up_again *g = arg;
 	const struct timeout *t = timeout_of(&g->call);
@@ -141,6 +141,7 @@ static void call_again(void *arg)
 	up_again_leave(up_self());
 	g->depth = up_gs_depth();
 	up_sched_call(up_self(), go_on, g);
+	UP_BUG();
 }
 
 void up_again_leave(struct up_uthread *u)

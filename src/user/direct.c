@@ -52,8 +52,8 @@ static void count(struct up_act *a, const struct up_uthread *n)
 	}
 }
 
-void up_direct_to(struct up_act *a, struct up_uthread *u, struct up_uthread *n,
-		  void (*then)(void *))
+/* FS base that n needs, 0 where it is u's. */
+static inline uint64_t exchange(struct up_act *a, struct up_uthread *u, struct up_uthread *n)
 {
 	uint64_t fs = n->fs ? n->fs : a->gs.fs;
 
@@ -66,11 +66,46 @@ void up_direct_to(struct up_act *a, struct up_uthread *u, struct up_uthread *n,
 	n->state = UP_U_RUNNING;
 	if (UP_UNLIKELY(n->prio > 0))
 		up_replace_urgent(a);
-	up_arch_switch(&u->sp, n->sp, n, n->fs == u->fs ? 0 : fs, then, u);
+	return n->fs == u->fs ? 0 : fs;
+}
+
+void up_direct_to(struct up_act *a, struct up_uthread *u, struct up_uthread *n,
+		  void (*then)(void *))
+{
+	uint64_t fs = exchange(a, u, n);
+
+	up_arch_switch(&u->sp, n->sp, n, fs, then, u);
+}
+
+void up_direct_over(struct up_act *a, struct up_uthread *u, struct up_uthread *n)
+{
+	uint64_t fs = exchange(a, u, n);
+
+	a->gs.uthread = n;
+	if (fs)
+		up_arch_set_fs(fs);
+}
+
+bool up_direct_end(struct up_uthread *u, void (*fn)(struct upcall_uthread *, void *))
+{
+	struct up_act *a = up_direct_begin();
+	struct up_uthread *n = a ? (struct up_uthread *)up_rt.sched.pick(a->vcore) : NULL;
+
+	if (n && up_direct_fits(n)) {
+		u->cb = fn;
+		u->cb_arg = NULL;
+		up_direct_over(a, u, n);
+		return true;
+	}
+	if (n)
+		up_direct_long(u, fn, NULL, n);
+	if (a)
+		up_section_leave();
+	return false;
 }
 
 /* On the next one's stack: the other is off its own. */
-static void let_know(void *arg)
+void up_direct_left(void *arg)
 {
 	struct up_uthread *u = arg;
 
@@ -117,7 +152,7 @@ bool up_direct_call(struct up_uthread *u, void (*fn)(struct upcall_uthread *, vo
 	if (up_direct_fits(n)) {
 		u->cb = fn;
 		u->cb_arg = arg;
-		up_direct_to(a, u, n, let_know);
+		up_direct_to(a, u, n, up_direct_left);
 	} else {
 		up_direct_long(u, fn, arg, n);
 	}

@@ -179,7 +179,7 @@ static void take_up(struct upcall_uthread *self, void *arg)
 }
 
 /* Uthread context, the first function on its stack since the push. */
-static void run_aside(void *arg)
+__attribute__((noreturn)) static void *run_aside(void *arg)
 {
 	struct aside *a = arg;
 	struct up_uthread *u = up_self();
@@ -188,6 +188,7 @@ static void run_aside(void *arg)
 		up_libc_run_handler(u, a->sig, &a->info, a->frame);
 	up_libc_run_pending(u);
 	up_sched_call(u, take_up, a);
+	UP_BUG();
 }
 
 static struct aside *set_aside(struct up_uthread *u, uintptr_t below)

@@ -147,7 +147,7 @@ static int prepare(const struct upcall_opts *o, const struct upcall_sched_ops *d
 	up_rt.stack_sz = o && o->stack_sz ? o->stack_sz : DEFAULT_STACK_SZ;
 	up_rt.sched = o && o->sched ? *o->sched : *default_sched;
 	fill_host_cfg(o, cfg);
-	up_arch_init(up_vcore_again, up_critical_give_way, up_attend);
+	up_arch_init(up_vcore_again, up_critical_give_way, up_attend, up_direct_left);
 	r = init_tls(o);
 	if (!r)
 		r = up_slot_init(cfg->max_acts);

@@ -339,24 +339,27 @@ static void ended(struct upcall_uthread *self, void *arg)
 }
 
 /* Who waits for us already goes on at once, in our place: nobody else changes the word any more. */
-static void end_for_joiner(struct up_uthread *u)
+static bool end_for_joiner(struct up_uthread *u)
 {
 	struct up_act *a = up_direct_begin();
 	struct up_uthread *j;
 
 	if (!a)
-		return;
+		return false;
 	j = up_load_acquire(&u->joiner); /* pairs with join_wait(): its context is saved */
 	if ((uintptr_t)j > (uintptr_t)LAST_MARK && up_direct_fits(j)) {
 		u->state = UP_U_DONE;
 		UP_PROBE3(uthread__ready, j->id, a->vcore, UPCALL_WOKEN);
 		up_store_relaxed(&u->joiner, CLAIMED); /* j reads it, here */
-		up_direct_to(a, u, j, NULL);
+		up_direct_over(a, u, j);
+		return true;
 	}
 	up_section_leave();
+	return false;
 }
 
-__attribute__((noreturn)) static void end(struct up_uthread *u, void *value)
+/* What up_arch_over() is to be told, which is all that is left to do. */
+static void *end(struct up_uthread *u, void *value)
 {
 	UP_PROBE1(uthread__end, u->id);
 	up_san_release(u);
@@ -369,9 +372,13 @@ __attribute__((noreturn)) static void end(struct up_uthread *u, void *value)
 	up_libc_gone(u);
 	if (u->deque)
 		up_rt.fork->end(u);
-	end_for_joiner(u);
-	up_leave(u, ended, NULL);
-	UP_BUG();
+	if (end_for_joiner(u))
+		return NULL;
+	if (!up_direct_end(u, ended)) {
+		up_sched_call(u, ended, NULL);
+		UP_BUG();
+	}
+	return u;
 }
 
 void upcall_uthread_exit(void *value)
@@ -379,15 +386,15 @@ void upcall_uthread_exit(void *value)
 	struct up_uthread *u = up_self();
 
 	UP_BUG_ON(!u);
-	end(u, value);
+	up_arch_over(end(u, value));
 }
 
-static void begin(void *arg)
+static void *begin(void *arg)
 {
 	struct up_uthread *u = arg;
 
 	up_san_acquire(u);
-	end(u, up_rt.own_tls ? up_libc_call(u->fn, u->arg) : u->fn(u->arg));
+	return end(u, up_rt.own_tls ? up_libc_call(u->fn, u->arg) : u->fn(u->arg));
 }
 
 /* ---- the beginning ---- */
@@ -525,6 +532,7 @@ int upcall_uthread_create(struct upcall_uthread **ret_u, const struct upcall_uth
 		upcall_uthread_set_priority((struct upcall_uthread *)u, attr->priority);
 	if (attr && attr->name)
 		strncpy(u->name, attr->name, UP_NAME_SZ - 1);
+	UP_STATIC_ASSERT(offsetof(struct up_uthread, sp) == 0, "switch.S takes it from there");
 	u->sp = up_arch_new_stack(u, begin, u);
 	UP_PROBE3(uthread__create, u->id, u->fn, u->name);
 	if (ret_u)

@@ -243,6 +243,12 @@ bool up_direct_fits(const struct up_uthread *n);
 /* Leaves u for n, then(u) once u is off its stack; the section is over when u goes on. */
 void up_direct_to(struct up_act *a, struct up_uthread *u, struct up_uthread *n,
 		  void (*then)(void *));
+/* Leaves u for good, which has nothing left to do but up_arch_over(NULL). */
+void up_direct_over(struct up_act *a, struct up_uthread *u, struct up_uthread *n);
+/* The same for the scheduler's next, as up_direct_call(): true, then up_arch_over(u). */
+bool up_direct_end(struct up_uthread *u, void (*fn)(struct upcall_uthread *, void *));
+/* On the next one's stack: runs fn for one that is off its own. */
+void up_direct_left(void *u);
 /* The same over the transition stack, whatever n is. */
 void up_direct_long(struct up_uthread *u, void (*fn)(struct upcall_uthread *, void *), void *arg,
 		    struct up_uthread *n);

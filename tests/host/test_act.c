@@ -90,7 +90,7 @@ static void start(void)
 		.hooks = { .vc_stack = vc_stack, .vc_entry = vc_entry, .leave = leave },
 	};
 
-	up_arch_init(nothing, nothing, nothing);
+	up_arch_init(nothing, nothing, nothing, NULL);
 	CHECK_INT(up_host_start(&cfg), 0);
 	AWAIT(up_load_acquire(&up_host.port->info->pooled) == MAX_ACTS, sched_yield());
 	for (i = 0; i < MAX_ACTS; i++) /* pooled a moment before it is found by number */

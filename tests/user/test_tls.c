@@ -527,7 +527,7 @@ int main(int argc, char **argv)
 	       "nothing before the probe");
 	if (!tap_ok(up_tls_probe() == 0, "the probe finds its way in this libc"))
 		tap_bail("%s", up_tls_why());
-	up_arch_init(NULL, NULL, NULL);
+	up_arch_init(NULL, NULL, NULL, NULL);
 	test_errno();
 	test_images();
 	test_identity();

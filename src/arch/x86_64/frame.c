@@ -18,6 +18,7 @@ bool up_arch_fsgsbase;
 void (*up_arch_vcore_again)(void);
 void (*up_arch_way_out)(void);
 void (*up_arch_attend)(void);
+void (*up_arch_left)(void *);
 uint32_t up_arch_home_pid, up_arch_home_signo;
 
 extern const char up_arch_coop_begin[], up_arch_coop_end[];
@@ -36,16 +37,18 @@ extern const char up_arch_syscall_back[];
 /* Only what Linux itself puts in a frame, not glibc's longer ucontext_t. */
 #define UC_KERNEL_SZ offsetof(ucontext_t, uc_sigmask) + 8
 
-void up_arch_init(void (*again)(void), void (*way_out)(void), void (*attend)(void))
+void up_arch_init(void (*again)(void), void (*way_out)(void), void (*attend)(void),
+		  void (*left)(void *))
 {
 	up_arch_fsgsbase = (getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE_BIT) != 0 &&
 			   !getenv("UPCALL_NO_FSGSBASE");
 	up_arch_vcore_again = again;
 	up_arch_way_out = way_out;
 	up_arch_attend = attend;
+	up_arch_left = left;
 }
 
-void *up_arch_new_stack(void *top, void (*fn)(void *), void *arg)
+void *up_arch_new_stack(void *top, void *(*fn)(void *), void *arg)
 {
 	uint64_t *sp = (uint64_t *)UP_ALIGN_DOWN((uintptr_t)top, (uintptr_t)64) - 8;
 

@@ -148,6 +148,10 @@ ENDFUNC up_arch_park
  * the transition stack: the hand-over word stays as it is. On next's stack, before anything else,
  * then(prev) lets others know of who has left (it may be NULL). Leaves the section.
  *
+ * One that has not begun is jumped to, not returned to, and comes back by a return when it ends in favour
+ * of who left for it: so the processor's record of calls is as deep as they are, and none of the returns
+ * behind that is taken for another.
+ *
  * The section keeps this from being seen half done: the handler puts off whatever comes, and what it
  * could not tell, between the two words that say who runs here, is found pending at the end.
  */
@@ -170,6 +174,7 @@ FUNC up_arch_switch
 	movq	%r9, %rdi
 	call	*%r8
 2:
+.Lon_next:
 	decl	%gs:UP_GS_CS_DEPTH
 #if !UP_MUT(switch_pending_not_checked)
 	movq	%gs:UP_GS_PENDING, %rax
@@ -184,6 +189,9 @@ FUNC up_arch_switch
 	cmpw	%bp, 4(%rsp)
 	jne	5f
 6:
+	leaq	up_arch_uthread_begin(%rip), %rax
+	cmpq	%rax, 56(%rsp)
+	je	7f
 	.cfi_remember_state
 	addq	$8, %rsp
 	.cfi_adjust_cfa_offset -8
@@ -209,6 +217,12 @@ FUNC up_arch_switch
 	fldcw	4(%rsp)
 #endif
 	jmp	6b
+7:
+	movq	32(%rsp), %r12
+	movq	40(%rsp), %rbx
+	leaq	64(%rsp), %rsp
+	.cfi_undefined rip
+	jmp	up_arch_uthread_begin
 ENDFUNC up_arch_switch
 
 /* void up_arch_park_own(void **save_sp, uint64_t value): the same for a uthread whose activation
@@ -364,15 +378,36 @@ up_arch_frame_end:
 	ud2
 ENDFUNC up_arch_resume_frame
 
-/* Where a new uthread begins: rbx its struct, r12 what to call with it.  Unwinders stop here. */
+/* Where a new uthread begins: rbx its struct, r12 what to call with it.  Unwinders stop here.  It may
+ * return in the innermost of our sections, off for good: then who goes on is the one that gs:uthread has
+ * been made to say, which begins with its sp.  What it returns is passed to *up_arch_left, on that one's
+ * stack, unless it is NULL. */
 FUNC up_arch_uthread_begin
 	.cfi_undefined rip
 	.cfi_undefined rbp
 	movq	%rbx, %rdi
 	xorl	%ebp, %ebp
 	call	*%r12
-	ud2
+.Lover:
+	stmxcsr	-8(%rsp)
+	fnstcw	-4(%rsp)
+	movl	-8(%rsp), %ebx
+	movzwl	-4(%rsp), %ebp
+	movq	%gs:UP_GS_UTHREAD, %rdx
+	movq	(%rdx), %rsp
+	testq	%rax, %rax
+	jz	.Lon_next
+	movq	%rax, %rdi
+	call	*up_arch_left(%rip)
+	jmp	.Lon_next
 ENDFUNC up_arch_uthread_begin
+
+/* noreturn void up_arch_over(void *prev): the same from further in. */
+FUNC up_arch_over
+	.cfi_undefined rip
+	movq	%rdi, %rax
+	jmp	.Lover
+ENDFUNC up_arch_over
 
 /* void upcall_critical_way_out(void): the end of a section's second copy.  Its caller takes it for
  * an instruction that changes nothing, so every register is kept; the vector ones are not touched. */
