@@ -584,12 +584,17 @@ static int claim(struct up_uthread *u, struct up_uthread *as, bool *ret_ended)
 	return was == FREED ? -ESRCH : -EINVAL;
 }
 
-/* One that has not begun, or is ready, and is at hand: it runs in our place, and ends in it as a rule. */
+/*
+ * One that has not begun, or is ready, and is at hand, and that nobody has a claim on: it runs in our
+ * place, and ends in it as a rule.  Once it is out of the scheduler's hands it is ours alone, so that our
+ * claim needs no exchange.
+ */
 static bool run_in_place(struct up_uthread *self, struct up_uthread *u)
 {
 	struct up_act *a;
 
-	if (!up_rt.sched.take)
+	/* acquire: as in claim() */
+	if (!up_rt.sched.take || up_load_acquire(&u->joiner))
 		return false;
 	a = up_direct_begin();
 	if (!a)
@@ -598,9 +603,16 @@ static bool run_in_place(struct up_uthread *self, struct up_uthread *u)
 		up_section_leave();
 		return false;
 	}
+	if (UP_UNLIKELY(up_load_relaxed(&u->joiner) != NULL)) { /* one that is the program's error */
+		up_ready_here(u, UPCALL_YIELDED);
+		up_section_leave();
+		return false;
+	}
 	UP_PROBE1(uthread__block, self->id);
 	self->state = UP_U_ASIDE;
-	up_store_relaxed(&u->joiner, self); /* it is ours alone, and reads it at its end */
+	self->wait.kind = UP_WAIT_JOIN;
+	self->wait.obj = u;
+	up_store_relaxed(&u->joiner, self); /* it reads it at its end, here */
 	if (up_direct_fits(u))
 		up_direct_to(a, self, u, NULL);
 	else
@@ -635,7 +647,7 @@ bool up_join_abandon(struct up_uthread *u)
 int upcall_uthread_join(struct upcall_uthread *w, void **ret_value)
 {
 	struct up_uthread *u = (struct up_uthread *)w, *self = up_self();
-	bool ended;
+	bool ended = true;
 	int r;
 
 	if (!u)
@@ -644,13 +656,12 @@ int upcall_uthread_join(struct upcall_uthread *w, void **ret_value)
 		return -EPERM;
 	if (u == self)
 		return -EDEADLK;
-	r = claim(u, JOINING, &ended);
-	if (r)
-		return r;
-	if (!ended) {
+	if (!run_in_place(self, u)) {
+		r = claim(u, JOINING, &ended);
+		if (r)
+			return r;
 		self->wait.kind = UP_WAIT_JOIN;
 		self->wait.obj = u;
-		ended = run_in_place(self, u);
 	}
 	up_join_end(u, ended, ret_value);
 	return 0;

@@ -31,12 +31,12 @@ enum up_ctx_kind {
 /* For dumps and checks; the owner writes it. */
 enum up_uthread_state {
 	UP_U_NEW = 0,
-	UP_U_RUNNING = 1,    /* on an activation that runs a vcore */
-	UP_U_READY = 2,	     /* with the scheduler */
-	UP_U_WAITING = 3,    /* upcall_block(): with its waker */
-	UP_U_IN_KERNEL = 4,  /* its activation was replaced; for dumps */
-	UP_U_DONE = 5,	     /* stays when it has been freed, until another takes its place */
-	UP_U_ASIDE = 6,	     /* waits for the runtime itself: another's end, or the way home */
+	UP_U_RUNNING = 1,   /* on an activation that runs a vcore */
+	UP_U_READY = 2,	    /* with the scheduler */
+	UP_U_WAITING = 3,   /* upcall_block(): with its waker */
+	UP_U_IN_KERNEL = 4, /* its activation was replaced; for dumps */
+	UP_U_DONE = 5,	    /* stays when it has been freed, until another takes its place */
+	UP_U_ASIDE = 6,	    /* waits for the runtime itself: another's end, or the way home */
 };
 
 #define UP_NAME_SZ 32
@@ -50,46 +50,27 @@ struct up_stack {
 
 struct up_uthread {
 	/* The context; see enum up_ctx_kind. */
-	void *sp;
-	ucontext_t *frame;
+	void *sp; /* first: switch.S */
 	uint64_t fs;
 	uint8_t kind;
 	bool detached;
 	bool is_main;
-	bool live; /* made, and not freed */
-	int8_t prio; /* atomic */
+	bool live;	   /* made, and not freed */
+	int8_t prio;	   /* atomic */
 	bool resched;	   /* owner: give way at the next look */
 	bool turned_out;   /* owner: ... even in a section (host/turnout.c) */
-	struct up_again *again; /* owner: calls that are made once more, innermost first (again.c) */
-	int moved;	   /* what came of its wish to be single- or many-core */
 	uint32_t cs_depth; /* sections it was in when its core was taken */
-	uint32_t queued_at; /* the vcore where it became ready */
-	uint32_t last_act; /* the activation it ran on last, to tell migrations */
-	uint32_t state; /* atomic where WAITING: wakers compete for it */
-
-	/* upcall_block() */
-	void (*cb)(struct upcall_uthread *u, void *arg);
-	void *cb_arg;
-
-	struct up_uthread *next; /* lists of the runtime's own */
+	uint32_t state;	   /* atomic where WAITING: wakers compete for it */
+	struct up_again
+		*again; /* owner: calls that are made once more, innermost first (again.c) */
 	void *sched_words[UPCALL_SCHED_WORDS + 1]; /* the last is sched/share.c's */
-
-	void *(*fn)(void *);
-	void *arg;
-	void *value;
 	struct up_uthread *joiner; /* atomic; NULL, a uthread, or a mark (uthread.c) */
 
-	uint64_t id;
-	uint32_t fake_tid;
-	uint32_t blocked_class;
-
 	/* libc_*.c */
-	uint64_t sig_mask;    /* it writes, others read */
-	uint64_t sig_pending; /* atomic: sent to it alone, not delivered yet */
-	uint64_t sig_wait;    /* atomic: what it waits for in sigwait() and its like */
-	uint32_t sig_handled; /* its own: counts handlers that ran on it */
+	uint64_t sig_mask;		   /* it writes, others read */
+	uint64_t sig_pending;		   /* atomic: sent to it alone, not delivered yet */
+	uint64_t sig_wait;		   /* atomic: what it waits for in sigwait() and its like */
 	struct up_sig_record *sig_records; /* handlers that run on it, newest first */
-	void *exit_value;     /* of pthread_exit() */
 	stack_t altstack;
 	struct up_uthread_wait wait;
 	struct up_san san; /* owner */
@@ -97,10 +78,28 @@ struct up_uthread {
 	/* The slot's; what stands above is cleared for each uthread that it serves (slot.c). */
 	struct up_stack stack;
 	struct up_uthread *batch; /* while it is free, the next batch behind its own */
-	struct up_list all; /* up_rt.all_lock */
+	struct up_list all;	  /* up_rt.all_lock */
 	char name[UP_NAME_SZ];
-	siginfo_t fault; /* fault.c */
-	struct up_deque *deque; /* src/fork: its own, or NULL, as at its beginning and after its end */
+	struct up_deque
+		*deque; /* src/fork: its own, or NULL, as at its beginning and after its end */
+
+	/* Written before they are read. */
+	ucontext_t *frame;
+	void (*cb)(struct upcall_uthread *u, void *arg); /* upcall_block() */
+	void *cb_arg;
+	struct up_uthread *next; /* lists of the runtime's own */
+	void *(*fn)(void *);
+	void *arg;
+	void *value;
+	void *exit_value; /* of pthread_exit() */
+	uint64_t id;
+	uint32_t fake_tid;
+	uint32_t queued_at; /* the vcore where it became ready */
+	uint32_t last_act;  /* the activation it ran on last, to tell migrations */
+	uint32_t blocked_class;
+	uint32_t sig_handled; /* its own: counts handlers that ran on it */
+	int moved;	      /* what came of its wish to be single- or many-core */
+	siginfo_t fault;      /* fault.c */
 };
 
 /* What an activation has to itself, by its number, so that it outlives the task; in a section of ours
@@ -109,7 +108,7 @@ struct up_cell {
 	struct up_uthread *slots;
 	uint32_t nr_slots;
 	uint64_t next_id, end_id; /* numbers for uthreads */
-	int64_t counted;	  /* uthreads that count among those that have signals open, as a sum */
+	int64_t counted; /* uthreads that count among those that have signals open, as a sum */
 } __attribute__((aligned(64)));
 
 /* Where a vcore's records go. */
@@ -150,40 +149,41 @@ struct up_fork_ops {
 	void (*hungry)(void);
 	/* Vcore context: one of its own that is to run since the scheduler has nothing, or NULL. */
 	struct up_uthread *(*pick)(uint32_t v);
-	bool (*more)(void);		     /* would pick() find something?  A guess. */
-	void (*end)(struct up_uthread *u);   /* u, the caller, is about to end */
+	bool (*more)(void);		   /* would pick() find something?  A guess. */
+	void (*end)(struct up_uthread *u); /* u, the caller, is about to end */
 	/* Uthreads of its own, which the program does not know of: their number, as many as there are
 	 * or one more, in the lower half; the upper changes with each. */
 	uint64_t (*own)(void);
-	int (*stop)(void);		     /* uthread 0, nobody else lives: ends its own */
-	void (*fini)(void);		     /* nothing runs any more */
-	void (*forget)(void);		     /* in the child of fork() */
+	int (*stop)(void);    /* uthread 0, nobody else lives: ends its own */
+	void (*fini)(void);   /* nothing runs any more */
+	void (*forget)(void); /* in the child of fork() */
 };
 
 struct up_runtime {
 	bool started;
 	bool own_tls;
-	bool tls_works; /* blocks of our own can be made, whether uthreads have them or not */
-	uint32_t target;     /* vcores wanted when there is work */
-	bool stopping;	     /* uthread 0 goes home: nobody else is there to wait for */
-	uint32_t nr_idle;    /* vcores whose `idle` is set; atomic */
-	bool ranked;	     /* somebody has had another priority than the default */
+	bool tls_works;	  /* blocks of our own can be made, whether uthreads have them or not */
+	uint32_t target;  /* vcores wanted when there is work */
+	bool stopping;	  /* uthread 0 goes home: nobody else is there to wait for */
+	uint32_t nr_idle; /* vcores whose `idle` is set; atomic */
+	bool ranked;	  /* somebody has had another priority than the default */
 	uint32_t max_vcores;
 	size_t stack_sz;
 	struct upcall_sched_ops sched;
 	struct up_vcore *vcores;
 	struct up_uthread *main;
-	struct up_uthread *back; /* MPSC: uthreads whose activation came back, newest first */
+	struct up_uthread *back;   /* MPSC: uthreads whose activation came back, newest first */
 	struct up_uthread *urgent; /* lost their core inside a section, last one first */
-	struct up_uthread *dead; /* MPSC: ended, to be freed by whoever allocates next */
-	struct up_lock all_lock; /* with preemption off */
-	struct up_list all;	 /* uthread 0, and all slots */
+	struct up_uthread *dead;   /* MPSC: ended, to be freed by whoever allocates next */
+	struct up_lock all_lock;   /* with preemption off */
+	struct up_list all;	   /* uthread 0, and all slots */
 	struct up_lock outside_lock;
 	struct up_cell *cells;
 	uint32_t nr_cells;
 	unsigned slot_class; /* of the stacks that cells keep: the default size */
 	size_t slot_sz;
-	struct upabi_run_count *counts; /* a cell's uthreads, counted where it happened; others sum up */
+	struct upabi_run_count
+		*counts; /* a cell's uthreads, counted where it happened; others sum up */
 	struct up_handler handler[UPABI_EV_NR];
 	struct up_port *port;
 	const struct up_fork_ops *fork; /* NULL until a program forks */
