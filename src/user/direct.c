@@ -82,7 +82,7 @@ void up_direct_over(struct up_act *a, struct up_uthread *u, struct up_uthread *n
 	uint64_t fs = exchange(a, u, n);
 
 	a->gs.uthread = n;
-	if (fs)
+	if (fs && !UP_MUT(over_fs_not_set))
 		up_arch_set_fs(fs);
 }
 

@@ -324,9 +324,74 @@ static int bad_priorities(void)
 	return 0;
 }
 
+/* ---- ends ---- */
+
+static unsigned ended_ways[4];
+
+static __attribute__((noinline)) void exits(void *value)
+{
+	upcall_uthread_exit(value);
+}
+
+/* By way of a pointer, so that a call remains. */
+static __attribute__((noinline)) int exits_deep(void (*fn)(void *), void *value)
+{
+	volatile char frame[4096];
+
+	frame[0] = 1;
+	fn(value);
+	return frame[0];
+}
+
+/* Leaves the control words and the thread-local behind that nobody else is to see. */
+static void *ends(void *arg)
+{
+	uintptr_t way = (uintptr_t)arg;
+
+	CHECK_INT(mine, 0);
+	CHECK_INT(fegetround(), FE_TONEAREST);
+	mine = 77;
+	CHECK_INT(fesetround(FE_UPWARD), 0);
+	ended_ways[way]++;
+	if (way & 1)
+		upcall_yield();
+	if (way & 2)
+		exits_deep(exits, arg);
+	return arg;
+}
+
+/* Whoever goes on is as it was: the joiner, or the next one. */
+static int ends_leave_nothing(void)
+{
+	struct upcall_uthread_attr detached = { .size = sizeof(detached), .detached = true };
+	uintptr_t i;
+
+	rt_start(1);
+	mine = 5;
+	CHECK_INT(fesetround(FE_DOWNWARD), 0);
+	for (i = 0; i < 4 * ROUNDS; i++) {
+		CHECK(rt_join(rt_make(ends, (void *)(i % 4))) == (void *)(i % 4));
+		CHECK_INT(fegetround(), FE_DOWNWARD);
+		CHECK_INT(mine, 5);
+		CHECK_INT(upcall_uthread_create(NULL, &detached, ends, (void *)(i % 4)), 0);
+		upcall_yield();
+		upcall_yield();
+		CHECK_INT(fegetround(), FE_DOWNWARD);
+		CHECK_INT(mine, 5);
+	}
+	for (i = 0; i < 4; i++)
+		CHECK_INT(ended_ways[i], 2 * ROUNDS);
+	rt_join(rt_make(ends, NULL)); /* the last one detached is freed on the way */
+	CHECK_INT(rt_stats().uthreads_live, 1);
+	CHECK_INT(fesetround(FE_TONEAREST), 0);
+	rt_stop();
+	return 0;
+}
+
 static const struct apart cases[] = {
 	CASE("control words are each one's own", control_words),
 	CASE("thread-local words are each one's own", own_tls),
+	CASE("one that ends leaves nothing behind to who goes on", ends_leave_nothing),
 	CASE("numbers are never given twice, whoever makes them", ids_unique),
 	CASE("a notification in the middle of a switch is heard before the next one runs",
 	     pending_seen),

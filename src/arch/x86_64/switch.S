@@ -389,16 +389,24 @@ FUNC up_arch_uthread_begin
 	xorl	%ebp, %ebp
 	call	*%r12
 .Lover:
+#if !UP_MUT(over_control_kept)
 	stmxcsr	-8(%rsp)
 	fnstcw	-4(%rsp)
 	movl	-8(%rsp), %ebx
 	movzwl	-4(%rsp), %ebp
+#endif
 	movq	%gs:UP_GS_UTHREAD, %rdx
 	movq	(%rdx), %rsp
+#if UP_MUT(over_control_kept)
+	movl	(%rsp), %ebx
+	movzwl	4(%rsp), %ebp
+#endif
 	testq	%rax, %rax
 	jz	.Lon_next
 	movq	%rax, %rdi
+#if !UP_MUT(over_untold)
 	call	*up_arch_left(%rip)
+#endif
 	jmp	.Lon_next
 ENDFUNC up_arch_uthread_begin
 
