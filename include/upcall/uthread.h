@@ -41,9 +41,9 @@ struct upcall_uthread_attr {
 int upcall_uthread_create(struct upcall_uthread **ret_u, const struct upcall_uthread_attr *attr,
 			  void *(*fn)(void *), void *arg);
 
-/* Waits for its end and frees it.  ret_value may be NULL.  One joiner each.  Context: uthread; may
- * block.  Errors: -EINVAL NULL, detached or being joined already, -ESRCH joined before, -EDEADLK
- * oneself, -EPERM not on a uthread, or not started. */
+/* Waits for its end and frees it.  ret_value may be NULL.  One joiner each; two at the same moment need
+ * not both be told.  Context: uthread; may block.  Errors: -EINVAL NULL, detached or being joined
+ * already, -ESRCH joined before, -EDEADLK oneself, -EPERM not on a uthread, or not started. */
 int upcall_uthread_join(struct upcall_uthread *u, void **ret_value);
 
 /* It frees itself at its end.  Context: any; does not block.  Errors: -EINVAL NULL, detached or being

@@ -6,8 +6,9 @@
  *
  * Each activation has a few to itself, in its cell, so that making a uthread and ending one take no
  * lock and no line that another core writes.  A section of ours is never moved to another activation,
- * and that is all that a cell asks for.  Beyond a few, and when an activation has nothing to run, they lie in a pool that all
- * share, in batches: what one has given back the next one takes as it is, and touches none but the first.
+ * and that is all that a cell asks for.  Beyond a few, and when an activation has nothing to run, they
+ * lie in a pool that all share, in batches: what one has given back the next one takes as it is, and
+ * touches none but the first.
  */
 #include "user/publish.h"
 #include "user/uthread.h"
