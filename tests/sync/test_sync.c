@@ -577,10 +577,12 @@ static int barrier_own(void)
 /* ---- the mutex passes nobody over for ever ---- */
 
 static atomic_int stop_now;
+static atomic_uint rounds_held;
 
 static void *hogs(void *arg)
 {
 	while (!atomic_load(&stop_now)) {
+		atomic_fetch_add(&rounds_held, 1);
 		CHECK_INT(upcall_mutex_lock(&m), 0);
 		upcall_yield(); /* held across the others' turns: who is woken finds it taken */
 		CHECK_INT(upcall_mutex_unlock(&m), 0);
@@ -590,13 +592,17 @@ static void *hogs(void *arg)
 
 static void *gets(void *arg)
 {
-	int i;
+	unsigned i, from, most = 0;
 
 	for (i = 0; i < 50; i++) {
+		from = atomic_load(&rounds_held);
 		CHECK_INT(upcall_mutex_lock(&m), 0);
+		from = atomic_load(&rounds_held) - from;
+		most = from > most ? from : most;
 		CHECK_INT(upcall_mutex_unlock(&m), 0);
 	}
 	atomic_store(&stop_now, 1);
+	CHECK(most > 1 && most < 20); /* some have gone before it, and not many */
 	return arg;
 }
 
@@ -608,8 +614,8 @@ static int nobody_starves(void)
 	rt_start(1);
 	u[0] = rt_make(hogs, NULL);
 	u[1] = rt_make(gets, NULL);
+	rt_join(u[0]); /* who is joined goes first: it holds the mutex whenever the other looks */
 	rt_join(u[1]);
-	rt_join(u[0]);
 	rt_stop();
 	return 0;
 }
