@@ -4,8 +4,8 @@
 by a batched xargs -P, and the same program on a pool of pthreads.  Contenders take turns, each round
 beginning with the next one: what is below a virtual disk may have a cache of its own, which the first of
 all fills for the others.  After the first warm round the slower of each kind is dropped, and what stands
-in the table is the median of the other's rounds.  All must print the same sums.  tools/run.sh calls it; its settings are DIR, ROUNDS, and
-DROP, the file that drops the page cache.
+in the table is the median of the other's rounds.  All must print the same sums.  tools/run.sh calls it;
+its settings are DIR, ROUNDS, and DROP, the file that drops the page cache.
 """
 import errno
 import os

@@ -75,10 +75,10 @@ struct upcall_sched_child {
 /*
  * Makes *ret_ops a scheduler of which each uthread belongs to one of nr children, ordinary tables: to
  * that of who made it, else to the first.  Each vcore divides its picks among the children that have
- * work by their weights; what take() takes out runs in the turn of who waits for it.  For upcall_start(); one at a time in a process; the children must stay as they
- * are until upcall_stop().  Context: any but vcore; does not block.  Errors: -EINVAL NULL, none or more
- * than UPCALL_SCHED_CHILDREN_MAX, a weight out of range, a table that is not whole, is there twice, or is
- * one of these; -EBUSY one runs.
+ * work by their weights; what take() takes out runs in the turn of who waits for it.  For upcall_start();
+ * one at a time in a process; the children must stay as they are until upcall_stop().  Context: any but
+ * vcore; does not block.  Errors: -EINVAL NULL, none or more than UPCALL_SCHED_CHILDREN_MAX, a weight out
+ * of range, a table that is not whole, is there twice, or is one of these; -EBUSY one runs.
  */
 int upcall_sched_share(struct upcall_sched_ops *ret_ops, const struct upcall_sched_child *children,
 		       unsigned nr);

@@ -23,7 +23,7 @@
 /* Finds out what this CPU and kernel allow; `again` is called, on the transition stack and in
  * vcore context, when a resume finds something pending; `way_out` where a critical section's
  * second copy ends, with general registers alone to use; `attend` on a uthread's stack, where a switch
- * finds something pending; `left` on the next one's stack, for one that is off its own for good. */
+ * finds something pending; `left` on the next one's stack, for one that is off its own. */
 void up_arch_init(void (*again)(void), void (*way_out)(void), void (*attend)(void),
 		  void (*left)(void *));
 extern void (*up_arch_vcore_again)(void);
@@ -32,8 +32,7 @@ extern void (*up_arch_attend)(void);
 extern void (*up_arch_left)(void *);
 
 void up_arch_park(void **save_sp, void (*fn)(void *), void *arg);
-void up_arch_switch(void **save_sp, void *sp, void *next, uint64_t fs, void (*then)(void *),
-		    void *prev);
+void up_arch_switch(void **save_sp, void *sp, void *next, uint64_t fs, void *prev);
 __attribute__((noreturn)) void up_arch_over(void *prev);
 void up_arch_park_own(void **save_sp, uint64_t value);
 uint64_t up_arch_run_vcore(void **own_sp, void *stack, void (*fn)(void *), void *arg);

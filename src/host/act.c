@@ -281,7 +281,7 @@ static void count_behind(struct up_act *a, uint32_t class)
 	a->stats->behind_max_ns = UP_MAX(a->stats->behind_max_ns, ns);
 }
 
-/* Nothing to run for now: what it needs for that it does without. */
+/* It has left its vcore: what is of use to others goes back to them. */
 static void rest(struct up_act *a)
 {
 	if (up_host.hooks.rest)

@@ -129,7 +129,7 @@ struct up_host_hooks {
 	uint64_t (*alarm)(uint64_t now);
 	/* What sleeps in it is to go before the rest; a hint, for it may be gone by then. */
 	bool (*outranks)(const struct up_act *a);
-	/* On the loop: it runs no vcore for now.  May be NULL. */
+	/* On the loop: the activation has left its vcore.  May be NULL. */
 	void (*rest)(struct up_act *a);
 };
 

@@ -110,7 +110,7 @@ static uint32_t child_of(struct upcall_uthread *u)
 	return child ? child : m ? up_load_relaxed(&m->at) : 0;
 }
 
-/* Who takes it out has a claim to it (uthread.c), so that its word stays a mark meanwhile. */
+/* Who takes it out is about to join it, and nobody else is: its word stays a mark meanwhile. */
 static void move(struct upcall_uthread *u, struct mark *m, uint32_t child)
 {
 	unsigned i;

@@ -52,7 +52,8 @@ static void count(struct up_act *a, const struct up_uthread *n)
 	}
 }
 
-/* FS base that n needs, 0 where it is u's. */
+/* n runs here in u's place from now on, by all but the registers: the FS base that it needs, 0 where that
+ * is u's. */
 static inline uint64_t exchange(struct up_act *a, struct up_uthread *u, struct up_uthread *n)
 {
 	uint64_t fs = n->fs ? n->fs : a->gs.fs;
@@ -69,12 +70,11 @@ static inline uint64_t exchange(struct up_act *a, struct up_uthread *u, struct u
 	return n->fs == u->fs ? 0 : fs;
 }
 
-void up_direct_to(struct up_act *a, struct up_uthread *u, struct up_uthread *n,
-		  void (*then)(void *))
+void up_direct_to(struct up_act *a, struct up_uthread *u, struct up_uthread *n, bool tell)
 {
 	uint64_t fs = exchange(a, u, n);
 
-	up_arch_switch(&u->sp, n->sp, n, fs, then, u);
+	up_arch_switch(&u->sp, n->sp, n, fs, tell ? u : NULL);
 }
 
 void up_direct_over(struct up_act *a, struct up_uthread *u, struct up_uthread *n)
@@ -84,24 +84,6 @@ void up_direct_over(struct up_act *a, struct up_uthread *u, struct up_uthread *n
 	a->gs.uthread = n;
 	if (fs && !UP_MUT(over_fs_not_set))
 		up_arch_set_fs(fs);
-}
-
-bool up_direct_end(struct up_uthread *u, void (*fn)(struct upcall_uthread *, void *))
-{
-	struct up_act *a = up_direct_begin();
-	struct up_uthread *n = a ? (struct up_uthread *)up_rt.sched.pick(a->vcore) : NULL;
-
-	if (n && up_direct_fits(n)) {
-		u->cb = fn;
-		u->cb_arg = NULL;
-		up_direct_over(a, u, n);
-		return true;
-	}
-	if (n)
-		up_direct_long(u, fn, NULL, n);
-	if (a)
-		up_section_leave();
-	return false;
 }
 
 /* On the next one's stack: the other is off its own. */
@@ -137,24 +119,48 @@ void up_direct_long(struct up_uthread *u, void (*fn)(struct upcall_uthread *, vo
 	up_sched_call(u, go_the_long_way, &w);
 }
 
-bool up_direct_call(struct up_uthread *u, void (*fn)(struct upcall_uthread *, void *), void *arg)
+/* The scheduler's next, in the section that has begun; who leaves is told of by fn(arg).  NULL, and no
+ * section: there is none, or it is to be asked in vcore context. */
+static inline struct up_uthread *next_for(struct up_act *a, struct up_uthread *u,
+					  void (*fn)(struct upcall_uthread *, void *), void *arg)
 {
-	struct up_act *a = up_direct_begin();
 	struct up_uthread *n;
 
 	if (!a)
-		return false;
+		return NULL;
 	n = (struct up_uthread *)up_rt.sched.pick(a->vcore);
 	if (!n) {
 		up_section_leave();
+		return NULL;
+	}
+	u->cb = fn;
+	u->cb_arg = arg;
+	return n;
+}
+
+bool up_direct_call(struct up_uthread *u, void (*fn)(struct upcall_uthread *, void *), void *arg)
+{
+	struct up_act *a = up_direct_begin();
+	struct up_uthread *n = next_for(a, u, fn, arg);
+
+	if (!n)
 		return false;
-	}
-	if (up_direct_fits(n)) {
-		u->cb = fn;
-		u->cb_arg = arg;
-		up_direct_to(a, u, n, up_direct_left);
-	} else {
+	if (up_direct_fits(n))
+		up_direct_to(a, u, n, true);
+	else
 		up_direct_long(u, fn, arg, n);
-	}
+	return true;
+}
+
+bool up_direct_end(struct up_uthread *u, void (*fn)(struct upcall_uthread *, void *))
+{
+	struct up_act *a = up_direct_begin();
+	struct up_uthread *n = next_for(a, u, fn, NULL);
+
+	if (!n)
+		return false;
+	if (!up_direct_fits(n))
+		up_direct_long(u, fn, NULL, n);
+	up_direct_over(a, u, n);
 	return true;
 }

@@ -603,18 +603,17 @@ static bool run_in_place(struct up_uthread *self, struct up_uthread *u)
 		up_section_leave();
 		return false;
 	}
-	if (UP_UNLIKELY(up_load_relaxed(&u->joiner) != NULL)) { /* one that is the program's error */
+	if (UP_UNLIKELY(up_load_relaxed(&u->joiner) !=
+			NULL)) { /* one that is the program's error */
 		up_ready_here(u, UPCALL_YIELDED);
 		up_section_leave();
 		return false;
 	}
 	UP_PROBE1(uthread__block, self->id);
 	self->state = UP_U_ASIDE;
-	self->wait.kind = UP_WAIT_JOIN;
-	self->wait.obj = u;
 	up_store_relaxed(&u->joiner, self); /* it reads it at its end, here */
 	if (up_direct_fits(u))
-		up_direct_to(a, self, u, NULL);
+		up_direct_to(a, self, u, false);
 	else
 		up_direct_long(self, aside, NULL, u);
 	return true;
@@ -656,12 +655,12 @@ int upcall_uthread_join(struct upcall_uthread *w, void **ret_value)
 		return -EPERM;
 	if (u == self)
 		return -EDEADLK;
+	self->wait.kind = UP_WAIT_JOIN; /* shown while it waits */
+	self->wait.obj = u;
 	if (!run_in_place(self, u)) {
 		r = claim(u, JOINING, &ended);
 		if (r)
 			return r;
-		self->wait.kind = UP_WAIT_JOIN;
-		self->wait.obj = u;
 	}
 	up_join_end(u, ended, ret_value);
 	return 0;

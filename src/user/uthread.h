@@ -61,8 +61,7 @@ struct up_uthread {
 	bool turned_out;   /* owner: ... even in a section (host/turnout.c) */
 	uint32_t cs_depth; /* sections it was in when its core was taken */
 	uint32_t state;	   /* atomic where WAITING: wakers compete for it */
-	struct up_again
-		*again; /* owner: calls that are made once more, innermost first (again.c) */
+	struct up_again *again; /* owner: calls made once more, innermost first (again.c) */
 	void *sched_words[UPCALL_SCHED_WORDS + 1]; /* the last is sched/share.c's */
 	struct up_uthread *joiner; /* atomic; NULL, a uthread, or a mark (uthread.c) */
 
@@ -80,8 +79,7 @@ struct up_uthread {
 	struct up_uthread *batch; /* while it is free, the next batch behind its own */
 	struct up_list all;	  /* up_rt.all_lock */
 	char name[UP_NAME_SZ];
-	struct up_deque
-		*deque; /* src/fork: its own, or NULL, as at its beginning and after its end */
+	struct up_deque *deque; /* src/fork: its own; NULL at its beginning and after its end */
 
 	/* Written before they are read. */
 	ucontext_t *frame;
@@ -182,8 +180,7 @@ struct up_runtime {
 	uint32_t nr_cells;
 	unsigned slot_class; /* of the stacks that cells keep: the default size */
 	size_t slot_sz;
-	struct upabi_run_count
-		*counts; /* a cell's uthreads, counted where it happened; others sum up */
+	struct upabi_run_count *counts; /* a cell's uthreads, where it happened; others sum up */
 	struct up_handler handler[UPABI_EV_NR];
 	struct up_port *port;
 	const struct up_fork_ops *fork; /* NULL until a program forks */
@@ -240,9 +237,9 @@ static inline void up_section_leave(void)
 struct up_act *up_direct_begin(void);
 /* Can the next one be switched to? The caller owns it. */
 bool up_direct_fits(const struct up_uthread *n);
-/* Leaves u for n, then(u) once u is off its stack; the section is over when u goes on. */
-void up_direct_to(struct up_act *a, struct up_uthread *u, struct up_uthread *n,
-		  void (*then)(void *));
+/* Leaves u for n; up_direct_left(u), if others are to be told, once u is off its stack; the section is
+ * over when u goes on. */
+void up_direct_to(struct up_act *a, struct up_uthread *u, struct up_uthread *n, bool tell);
 /* Leaves u for good, which has nothing left to do but up_arch_over(NULL). */
 void up_direct_over(struct up_act *a, struct up_uthread *u, struct up_uthread *n);
 /* The same for the scheduler's next, as up_direct_call(): true, then up_arch_over(u). */

@@ -143,10 +143,10 @@ FUNC up_arch_park
 ENDFUNC up_arch_park
 
 /*
- * void up_arch_switch(void **save_sp, void *sp, void *next, uint64_t fs, void (*then)(void *), void *prev):
+ * void up_arch_switch(void **save_sp, void *sp, void *next, uint64_t fs, void *prev):
  * in uthread context, in the innermost of our sections, from one uthread to the next without a way over
  * the transition stack: the hand-over word stays as it is. On next's stack, before anything else,
- * then(prev) lets others know of who has left (it may be NULL). Leaves the section.
+ * *up_arch_left lets others know of who has left, prev, unless that is NULL. Leaves the section.
  *
  * One that has not begun is jumped to, not returned to, and comes back by a return when it ends in favour
  * of who left for it: so the processor's record of calls is as deep as they are, and none of the returns
@@ -169,12 +169,14 @@ FUNC up_arch_switch
 	wrfsbase %rcx
 1:
 #endif
+.Lon_next:
 	testq	%r8, %r8
 	jz	2f
-	movq	%r9, %rdi
-	call	*%r8
+	movq	%r8, %rdi
+#if !UP_MUT(left_untold)
+	call	*up_arch_left(%rip)
+#endif
 2:
-.Lon_next:
 	decl	%gs:UP_GS_CS_DEPTH
 #if !UP_MUT(switch_pending_not_checked)
 	movq	%gs:UP_GS_PENDING, %rax
@@ -380,8 +382,7 @@ ENDFUNC up_arch_resume_frame
 
 /* Where a new uthread begins: rbx its struct, r12 what to call with it.  Unwinders stop here.  It may
  * return in the innermost of our sections, off for good: then who goes on is the one that gs:uthread has
- * been made to say, which begins with its sp.  What it returns is passed to *up_arch_left, on that one's
- * stack, unless it is NULL. */
+ * been made to say, which begins with its sp.  It returns what is prev there. */
 FUNC up_arch_uthread_begin
 	.cfi_undefined rip
 	.cfi_undefined rbp
@@ -401,12 +402,7 @@ FUNC up_arch_uthread_begin
 	movl	(%rsp), %ebx
 	movzwl	4(%rsp), %ebp
 #endif
-	testq	%rax, %rax
-	jz	.Lon_next
-	movq	%rax, %rdi
-#if !UP_MUT(over_untold)
-	call	*up_arch_left(%rip)
-#endif
+	movq	%rax, %r8
 	jmp	.Lon_next
 ENDFUNC up_arch_uthread_begin
 
