@@ -163,10 +163,9 @@ static void told(uint32_t set, int fd, enum up_io_dir dir, struct up_wakes *k)
 		wake_all(s);
 }
 
-bool up_io_harvest(uint32_t set, enum up_io_dir dir)
+bool up_io_harvest(uint32_t set, enum up_io_dir dir, struct up_wakes *k)
 {
 	struct epoll_event ev[BATCH];
-	struct up_wakes k = { 0 };
 	int ep = up_load_acquire(&up_io.sets[set].ep[dir]); /* pairs with open_set() */
 	long nr, i;
 
@@ -174,9 +173,7 @@ bool up_io_harvest(uint32_t set, enum up_io_dir dir)
 		return false;
 	nr = up_syscall6(SYS_epoll_pwait, ep, (long)ev, BATCH, 0, 0, 0);
 	for (i = 0; i < nr; i++)
-		told(set, (int)ev[i].data.u64, dir, &k);
-	if (k.first)
-		up_wakes_run(&k);
+		told(set, (int)ev[i].data.u64, dir, k);
 	return nr == BATCH;
 }
 
