@@ -11,6 +11,26 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+static void harvest(uint32_t v, struct up_wakes *k)
+{
+	up_io_harvest(v, UP_IO_IN, k);
+	up_io_harvest(v, UP_IO_OUT, k);
+}
+
+/* Nothing of our own: then one of those whose vcores look no more, another each time. */
+static void harvest_left(struct up_io_set *own, struct up_wakes *k)
+{
+	uint32_t i, v;
+
+	for (i = 0; i < up_io.nr_sets; i++) {
+		v = (own->looks + i) % up_io.nr_sets;
+		if (!up_load_relaxed(&up_io.sets[v].left))
+			continue;
+		harvest(v, k);
+		return;
+	}
+}
+
 static void look(uint32_t v)
 {
 	struct up_io_set *s = &up_io.sets[v];
@@ -19,8 +39,9 @@ static void look(uint32_t v)
 	up_store_relaxed(&s->looks, s->looks + 1);
 	if (up_load_relaxed(&s->left))
 		up_store_relaxed(&s->left, 0);
-	up_io_harvest(v, UP_IO_IN, &k);
-	up_io_harvest(v, UP_IO_OUT, &k);
+	harvest(v, &k);
+	if (!k.first)
+		harvest_left(s, &k);
 	if (k.first)
 		up_ready_mine(k.first);
 }
