@@ -88,10 +88,15 @@ void up_fd_free_all(void)
 	nr_seen = 0;
 }
 
-static uint32_t kind_of(mode_t mode)
+static long get_flags(int fd)
+{
+	return up_syscall2(SYS_fcntl, fd, F_GETFL);
+}
+
+static uint32_t kind_of(int fd, mode_t mode)
 {
 	if (S_ISREG(mode) || S_ISBLK(mode) || S_ISDIR(mode))
-		return UP_FD_FILE;
+		return get_flags(fd) & O_DIRECT ? UP_FD_DIRECT : UP_FD_FILE;
 	return S_ISFIFO(mode) ? UP_FD_PIPE : UP_FD_STREAM;
 }
 
@@ -112,7 +117,7 @@ int up_fd_look(int fd)
 	r = up_syscall2(SYS_fstat, fd, (long)&st);
 	if (r < 0)
 		return (int)r;
-	kind = kind_of(st.st_mode);
+	kind = kind_of(fd, st.st_mode);
 	up_store_relaxed(&f->kind, kind);
 	return (int)kind;
 }
@@ -127,17 +132,12 @@ void up_fd_forget(int fd)
 
 /* ---- non-blocking ---- */
 
-static long get_flags(int fd)
-{
-	return up_syscall2(SYS_fcntl, fd, F_GETFL);
-}
-
 bool up_fd_is_nonblocking(int fd)
 {
 	const struct up_fd *f = up_fd_find(fd);
 	long flags = get_flags(fd);
 
-	if (flags >= 0 && f && up_load_relaxed(&f->lent))
+	if (flags >= 0 && f && up_load_relaxed(&f->lent) && !UP_MUT(io_lent_seen))
 		return false;
 	return flags < 0 || (flags & O_NONBLOCK && !UP_MUT(io_nonblock_ignored));
 }

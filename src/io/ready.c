@@ -127,7 +127,7 @@ static long tell(int fd, struct up_fd_side *s, enum up_io_dir dir)
 	uint32_t set = up_load_relaxed(&s->set);
 	long r = -ENOENT;
 
-	if (set && up_load_relaxed(&up_io.sets[set - 1].left) && !UP_MUT(io_set_kept))
+	if (set && up_load_relaxed(&up_io.sets[set - 1].left))
 		leave_set(set - 1, fd, dir);
 	else if (set)
 		r = tell_again(set - 1, fd, dir);

@@ -64,6 +64,7 @@ static void close_all(void)
 		for (dir = 0; dir < UP_IO_DIRS; dir++)
 			if (up_io.sets[v].ep[dir] >= 0)
 				close(up_io.sets[v].ep[dir]);
+	up_ring_close(); /* in a child: the listener has done it, and is gone, elsewhere */
 	if (up_io.bell >= 0)
 		close(up_io.bell);
 	if (up_io.top >= 0)
