@@ -60,6 +60,8 @@ struct up_fd *up_fd_get(int fd)
 	t = fd < 0 ? NULL : make((void **)&table, TABLE_SZ);
 	if (!t)
 		return NULL;
+	if (UP_UNLIKELY(!up_load_relaxed(&up_rt.io)))
+		up_io_plug();
 	note_seen(((uint32_t)fd >> CHUNK_BITS) + 1);
 	chunk = make((void **)&t[(uint32_t)fd >> CHUNK_BITS], CHUNK_SZ);
 	return chunk ? &chunk[(uint32_t)fd & ((1u << CHUNK_BITS) - 1)] : NULL;

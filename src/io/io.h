@@ -71,9 +71,11 @@ struct up_io_set {
 } UP_CACHE_ALIGNED;
 
 struct up_io {
+	bool there;		/* atomic: the rest is in place */
 	struct up_io_set *sets; /* by vcore */
 	uint32_t nr_sets;
-	int top; /* the epoll set of the sets, and of the bell */
+	uint32_t unarmed; /* atomic: Linux has refused to arm one */
+	int top;	  /* the epoll set of the sets, and of the bell */
 	int bell;
 };
 
@@ -92,8 +94,11 @@ void up_fd_give_back(int fd);
 /* Has the program made it non-blocking?  Yes where it is no descriptor: there is nothing to wait for. */
 bool up_fd_is_nonblocking(int fd);
 
-/* ready.c */
+/* start.c */
 int up_io_start(void); /* the first to wait; 0 or -errno */
+void up_io_plug(void); /* there is something to be given back at the end */
+
+/* ready.c */
 /*
  * Uthread context: until the descriptor may be ready, or the caller's deadline.  0: try again.
  * -ETIMEDOUT, -ECANCELED; -EPERM it is always ready, as files are; what else Linux says when asked to
@@ -160,7 +165,7 @@ bool up_ring_there(void);
 long up_ring_call(struct up_ring_req *q);
 /* The listener: the beginning, if Linux lets us; what has been asked for, and what is done; the end. */
 void up_ring_open(void);
-void up_ring_turn(struct up_wakes *k);
+bool up_ring_turn(struct up_wakes *k); /* true: Linux takes no more now; come again soon */
 void up_ring_close(void);
 
 /* listen.c */

@@ -46,6 +46,13 @@ static bool looks_itself(struct up_io_set *s)
 	return looks != seen && !up_load_seq_cst(&s->left);
 }
 
+/* All sets are armed in a moment. */
+static void rest(void)
+{
+	if (!listener.rest_ns)
+		listener.rest_ns = up_now_ns() + REST_NS;
+}
+
 /* Told of a set.  All of what it has, and then the next, unless its vcore looks by itself: that one has
  * a moment.  Whoever has left meanwhile, and found the set armed, is seen to have. */
 static void look(uint64_t name, struct up_wakes *k)
@@ -56,8 +63,7 @@ static void look(uint64_t name, struct up_wakes *k)
 
 	up_xchg_seq_cst(&s->armed[dir], 0); /* before the look at `left` */
 	if (looks_itself(s)) {
-		if (!listener.rest_ns)
-			listener.rest_ns = up_now_ns() + REST_NS;
+		rest();
 		return;
 	}
 	while (up_io_harvest(set, dir, k))
@@ -67,10 +73,12 @@ static void look(uint64_t name, struct up_wakes *k)
 }
 
 /* In milliseconds, as Linux wants it here: -1 for ever. */
-static int patience(void)
+static int patience(bool soon)
 {
 	uint64_t now;
 
+	if (soon)
+		return 1;
 	if (!listener.rest_ns)
 		return -1;
 	now = up_now_ns();
@@ -92,16 +100,18 @@ static void *listen_main(void *arg)
 	pthread_setname_np(pthread_self(), "upcall-listen");
 	up_ring_open();
 	while (!up_load_acquire(&listener.quit)) {
-		nr = up_syscall6(SYS_epoll_pwait, up_io.top, (long)ev, BATCH, patience(), 0, 0);
+		nr = up_syscall6(SYS_epoll_pwait, up_io.top, (long)ev, BATCH, patience(rung), 0, 0);
 		UP_INJECT(io_listener_told);
 		for (i = 0; i < nr; i++)
 			if (ev[i].data.u64 != BELL)
 				look(ev[i].data.u64, &k);
 			else
 				rung = true;
-		if (rung)
-			up_ring_turn(&k);
-		rung = false;
+		rung = rung && up_ring_turn(&k);
+		if (UP_UNLIKELY(up_load_relaxed(&up_io.unarmed))) {
+			up_store_relaxed(&up_io.unarmed, 0);
+			rest();
+		}
 		if (k.first)
 			up_wakes_run(&k);
 		if (listener.rest_ns && up_now_ns() >= listener.rest_ns) {
@@ -123,8 +133,9 @@ int up_listen_start(void)
 	up_io.bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (up_io.bell < 0)
 		return -errno;
-	if (epoll_ctl(up_io.top, EPOLL_CTL_ADD, up_io.bell, &ev))
-		return -errno;
+	r = (int)up_syscall4(SYS_epoll_ctl, up_io.top, EPOLL_CTL_ADD, up_io.bell, (long)&ev);
+	if (r)
+		return r;
 	r = UP_INJECT_FAIL(io_listener)
 		    ? EAGAIN
 		    : up_thread_create(&listener.thread, NULL, listen_main, NULL);

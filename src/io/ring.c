@@ -17,7 +17,8 @@
 #define DEPTH 256u
 
 static struct {
-	struct io_uring ring;	   /* the listener's */
+	struct io_uring ring; /* the listener's, and so is what it holds: not submitted yet */
+	struct up_ring_req *held, **held_end;
 	bool there;		   /* atomic: it can be used */
 	struct up_ring_req *to_do; /* atomic: handed over, newest first */
 } r;
@@ -38,6 +39,7 @@ void up_ring_open(void)
 	}
 	if (err)
 		return;
+	r.held_end = &r.held;
 	err = io_uring_register_eventfd(&r.ring, up_io.bell);
 	if (err)
 		io_uring_queue_exit(&r.ring);
@@ -52,29 +54,15 @@ void up_ring_close(void)
 	memset(&r, 0, sizeof(r));
 }
 
-static struct io_uring_sqe *get_sqe(void)
+static void prepare(struct io_uring_sqe *sqe, struct up_ring_req *q)
 {
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&r.ring);
-
-	if (UP_UNLIKELY(!sqe)) { /* full: what is there first */
-		io_uring_submit(&r.ring);
-		sqe = io_uring_get_sqe(&r.ring);
-	}
-	return sqe;
-}
-
-static void prepare(struct up_ring_req *q)
-{
-	struct io_uring_sqe *sqe = get_sqe();
-
-	UP_BUG_ON(!sqe); /* an empty queue has room */
 	io_uring_prep_rw(q->op, sqe, q->fd, q->addr, q->len, q->off);
 	sqe->rw_flags = (int)q->flags;
 	io_uring_sqe_set_data(sqe, q->op == IORING_OP_ASYNC_CANCEL ? NULL : q);
 }
 
-/* In the order in which they came. */
-static void take_to_do(void)
+/* What has been handed over goes to the end of what we hold, in the order in which it came. */
+static void gather(void)
 {
 	struct up_ring_req *q, *next, *fifo = NULL;
 
@@ -86,10 +74,22 @@ static void take_to_do(void)
 		q->next = fifo;
 		fifo = q;
 	}
-	for (q = fifo; q; q = next) {
-		next = q->next; /* one that cancels may be gone once it is submitted */
-		prepare(q);
+	*r.held_end = fifo;
+	for (; fifo; fifo = fifo->next)
+		r.held_end = &fifo->next;
+}
+
+/* As many as there is room for.  One that cancels may be gone once it is submitted. */
+static void fill(void)
+{
+	struct io_uring_sqe *sqe;
+
+	while (r.held && (sqe = io_uring_get_sqe(&r.ring))) {
+		prepare(sqe, r.held);
+		r.held = r.held->next;
 	}
+	if (!r.held)
+		r.held_end = &r.held;
 }
 
 /* It may be gone once the guard is free. */
@@ -102,16 +102,11 @@ static void done(struct up_ring_req *q, int res, struct up_wakes *k)
 	up_unguard(&q->guard, NULL);
 }
 
-void up_ring_turn(struct up_wakes *k)
+static void reap(struct up_wakes *k)
 {
 	struct io_uring_cqe *cqe;
 	struct up_ring_req *q;
 
-	if (!r.there)
-		return;
-	UP_INJECT(io_ring_turns);
-	take_to_do();
-	io_uring_submit_and_get_events(&r.ring);
 	while (!io_uring_peek_cqe(&r.ring, &cqe)) {
 		q = io_uring_cqe_get_data(cqe);
 		if (q)
@@ -120,11 +115,27 @@ void up_ring_turn(struct up_wakes *k)
 	}
 }
 
+bool up_ring_turn(struct up_wakes *k)
+{
+	int err;
+
+	if (!r.there)
+		return false;
+	UP_INJECT(io_ring_turns);
+	gather();
+	do {
+		fill();
+		err = io_uring_submit_and_get_events(&r.ring);
+		reap(k);
+	} while (err >= 0 && r.held);
+	return r.held || io_uring_sq_ready(&r.ring);
+}
+
 /* ---- the uthread's side ---- */
 
 bool up_ring_there(void)
 {
-	if (UP_UNLIKELY(!up_load_acquire(&up_rt.io)) && up_io_start() < 0)
+	if (UP_UNLIKELY(!up_load_acquire(&up_io.there)) && up_io_start() < 0)
 		return false;
 	return up_load_acquire(&r.there); /* pairs with up_ring_open() */
 }
