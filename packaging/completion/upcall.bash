@@ -73,7 +73,7 @@ _upcall() {
     *)
         if [[ $prev != -- && $cur == -* ]]; then
             COMPREPLY=($(compgen -W '--vcores --slice --no-slice --grace --max-acts --stack
-                --shared-tls --stats --json --output --trace --trace-buffer --help
+                --shared-tls --io --stats --json --output --trace --trace-buffer --help
                 -n -s -o -t -h' -- "$cur"))
         else
             COMPREPLY=($(compgen -c -- "$cur"))

@@ -59,6 +59,20 @@ static void put_options(const struct run_opts *o)
 		unsetenv("UPCALL_NO_SLICE");
 }
 
+/* In front of whatever else is loaded before libc. */
+static void put_shim(const char *shim)
+{
+	const char *others = getenv("LD_PRELOAD");
+	char *both;
+
+	if (!shim)
+		return;
+	if (!others || asprintf(&both, "%s:%s", shim, others) < 0)
+		setenv("LD_PRELOAD", shim, 1);
+	else
+		setenv("LD_PRELOAD", both, 1);
+}
+
 static void put_page(const struct run_page *p)
 {
 	int fd;
@@ -81,6 +95,7 @@ static void become(const struct run_child *c, const sigset_t *mask, const struct
 	if (c->cpus->confined && sched_setaffinity(0, c->cpus->sz, c->cpus->confined))
 		goto fail;
 	put_options(c->opts);
+	put_shim(c->opts->shim);
 	put_page(c->page);
 	sigaction(SIGCHLD, chld, NULL);
 	sigprocmask(SIG_SETMASK, mask, NULL);

@@ -35,6 +35,7 @@ enum {
 	OPT_SHARED_TLS,
 	OPT_JSON,
 	OPT_TRACE_BUFFER,
+	OPT_IO,
 };
 
 static const struct cli_option options[] = {
@@ -46,6 +47,7 @@ static const struct cli_option options[] = {
 	{ "stack", 0, "SIZE", "of a uthread, as 64K", OPT_STACK },
 	{ "shared-tls", 0, NULL, "uthreads share the TLS of the vcore they are on",
 	  OPT_SHARED_TLS },
+	{ "io", 0, NULL, "libc's blocking calls on uthreads keep no kernel thread", OPT_IO },
 	{ "stats", 's', NULL, "tell at the end what happened, on stderr", OPT_STATS },
 	{ "json", 0, NULL, "... as one JSON object; implies --stats", OPT_JSON },
 	{ "output", 'o', "FILE", "... into FILE instead; implies --stats", OPT_OUTPUT },
@@ -112,6 +114,8 @@ static int take(const struct cli_command *c, struct run_opts *o, int id, const c
 		o->no_slice = true;
 		o->slice_ns = 0;
 		return 0;
+	case OPT_IO:
+		return run_find_shim(&o->shim);
 	case OPT_JSON:
 		o->json = true;
 		/* fall through */

@@ -22,6 +22,7 @@ struct run_opts {
 	const char *trace; /* file names; NULL: none */
 	const char *output;
 	uint64_t trace_sz; /* bytes a vcore; 0: by the size of the machine */
+	const char *shim;  /* loaded in front of libc; NULL: none */
 	char **argv;	   /* the program's */
 };
 
@@ -71,6 +72,8 @@ struct run_child {
 	void *arg;
 };
 int run_child(const struct run_child *c, struct run_outcome *ret_outcome);
+/* The library that goes in front of libc, beside us or where it was installed: 0, or what to end with. */
+int run_find_shim(const char **ret_path);
 /* As the program ended, seen by who waits for us: does not return where that was a signal. */
 int run_end_as(const struct run_outcome *o);
 
