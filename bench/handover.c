@@ -217,7 +217,7 @@ static void *sleeper_main(void *arg)
 	for (i = 0; i < ROUNDS; i++) {
 		t_from = bench_now_ns();
 		if (announce)
-			upcall_read(fds[0], &c, 1);
+			upcall_syscall(SYS_read, fds[0], (long)&c, 1, 0, 0, 0);
 		else
 			up_syscall3(SYS_read, fds[0], &c, 1);
 		back_samples[i] = t_to[0] - t_to[1];

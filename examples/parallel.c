@@ -29,7 +29,7 @@ static void *count_primes(void *arg)
 		if (n % 2000)
 			nanosleep(&nap, NULL); /* libc's own call: the runtime finds out */
 		else
-			upcall_poll(NULL, 0, 300000); /* announced: it knows beforehand */
+			upcall_poll(NULL, 0, 300000); /* no kernel thread waits with it */
 	}
 	return (void *)found;
 }

@@ -21,6 +21,7 @@
 #include <upcall/critical.h>
 #include <upcall/event.h>
 #include <upcall/fork.h>
+#include <upcall/io.h>
 #include <upcall/proc.h>
 #include <upcall/sched.h>
 #include <upcall/sync.h>

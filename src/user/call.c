@@ -7,11 +7,8 @@
  */
 #include "user/uthread.h"
 
-#include <errno.h>
-
 #include "base/atomic.h"
 #include "base/bits.h"
-#include "base/clock.h"
 #include "base/inject.h"
 #include "base/mutant.h"
 #include "base/syscall.h"
@@ -94,73 +91,4 @@ long upcall_syscall(long nr, long a, long b, long c, long d, long e, long f)
 		r = call_with(up_arch_get_gs_insn(), nr, a, b, c, d, e, f);
 	up_san_acquire(&in_linux);
 	return r;
-}
-
-/* Asynchronous signals of the program's own do not come to activations: an EINTR here is from a
- * notification that was under way when the call began. */
-static long restarted(long nr, long a, long b, long c, long d, long e, long f)
-{
-	long r;
-
-	do
-		r = upcall_syscall(nr, a, b, c, d, e, f);
-	while (r == -EINTR && up_self());
-	return r;
-}
-
-ssize_t upcall_read(int fd, void *buf, size_t sz)
-{
-	return restarted(SYS_read, fd, (long)buf, (long)sz, 0, 0, 0);
-}
-
-ssize_t upcall_write(int fd, const void *buf, size_t sz)
-{
-	return restarted(SYS_write, fd, (long)buf, (long)sz, 0, 0, 0);
-}
-
-ssize_t upcall_recv(int fd, void *buf, size_t sz, int flags)
-{
-	return restarted(SYS_recvfrom, fd, (long)buf, (long)sz, flags, 0, 0);
-}
-
-ssize_t upcall_send(int fd, const void *buf, size_t sz, int flags)
-{
-	return restarted(SYS_sendto, fd, (long)buf, (long)sz, flags, 0, 0);
-}
-
-int upcall_accept4(int fd, struct sockaddr *addr, socklen_t *addr_sz, int flags)
-{
-	return (int)restarted(SYS_accept4, fd, (long)addr, (long)addr_sz, flags, 0, 0);
-}
-
-int upcall_connect(int fd, const struct sockaddr *addr, socklen_t addr_sz)
-{
-	int r = (int)upcall_syscall(SYS_connect, fd, (long)addr, (long)addr_sz, 0, 0, 0), err = 0;
-	struct pollfd p = { .fd = fd, .events = POLLOUT };
-	socklen_t err_sz = sizeof(err);
-
-	if (r != -EINTR || !up_self())
-		return r;
-	/* It goes on without us: connect(2) says to wait for the socket, then to ask it. */
-	r = upcall_poll(&p, 1, -1);
-	if (r < 0)
-		return r;
-	getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &err_sz);
-	return -err;
-}
-
-int upcall_poll(struct pollfd *fds, nfds_t nr, int64_t timeout_ns)
-{
-	uint64_t until = up_now_ns() + (uint64_t)UP_MAX(timeout_ns, INT64_C(0)), now;
-	struct timespec ts = up_ns_timespec((uint64_t)UP_MAX(timeout_ns, INT64_C(0)));
-	long r;
-
-	for (;;) {
-		r = upcall_syscall(SYS_ppoll, (long)fds, (long)nr, timeout_ns < 0 ? 0 : (long)&ts,
-				   0, 0, 0);
-		if (r != -EINTR || !up_self())
-			return (int)r;
-		now = up_now_ns();
-		ts = up_ns_timespec(until > now ? until - now : 0);
-	}
 }

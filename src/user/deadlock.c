@@ -4,7 +4,7 @@
  * end any of the waits.  Looked for by the last vcore when it has run out of work, and said once, to
  * a function of the program's; what each waits for, upcall_dump() tells.
  *
- * Not called one: somebody sleeps until a moment, is in a call of Linux' (sigwait() and its like are
+ * Not called one: somebody sleeps until a moment, waits for a descriptor, is in a call of Linux' (sigwait() and its like are
  * such calls), or waits by upcall_block(), whose waker we do not know.  What cannot be known either is
  * whether another thread of the process, a handler of a signal, or one of an event means to wake
  * somebody.
@@ -35,7 +35,7 @@ static bool waits_inside(const struct up_uthread *u)
 {
 	return !u->live || up_load_relaxed(&u->state) == UP_U_DONE ||
 	       (up_load_relaxed(&u->state) == UP_U_ASIDE && u->wait.kind != UP_WAIT_NONE &&
-		u->wait.kind != UP_WAIT_SLEEP);
+		u->wait.kind < UP_WAIT_SLEEP);
 }
 
 static bool all_wait(void)

@@ -138,6 +138,8 @@ static void put_wait(struct out *o, const struct up_uthread *u)
 		[UP_WAIT_SEND] = "room in chan",
 		[UP_WAIT_RECV] = "item of chan",
 		[UP_WAIT_JOIN] = "end of",
+		[UP_WAIT_IN] = "input of",
+		[UP_WAIT_OUT] = "room in",
 		[UP_WAIT_SLEEP] = "a moment",
 	};
 	uint32_t kind = up_load_relaxed(&u->wait.kind);

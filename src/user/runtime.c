@@ -104,6 +104,8 @@ static int init_tls(const struct upcall_opts *o)
 
 static void undo(void)
 {
+	if (up_rt.io)
+		up_rt.io->fini();
 	if (up_rt.fork)
 		up_rt.fork->fini();
 	if (up_rt.sched.fini)
@@ -525,6 +527,8 @@ void up_fork_child(void)
 {
 	up_arch_set_gs(0);
 	up_store_release(&up_rt.started, false);
+	if (up_rt.io)
+		up_rt.io->forget();
 	if (up_rt.fork)
 		up_rt.fork->forget();
 	up_host_forget();

@@ -20,6 +20,7 @@
 #include "base/list.h"
 #include "host/act.h"
 #include "base/lock.h"
+#include "upcall/sync.h"
 #include "upcall/upcall.h"
 #include "user/wait.h"
 
@@ -55,12 +56,12 @@ struct up_uthread {
 	uint8_t kind;
 	bool detached;
 	bool is_main;
-	bool live;	   /* made, and not freed */
-	int8_t prio;	   /* atomic */
-	bool resched;	   /* owner: give way at the next look */
-	bool turned_out;   /* owner: ... even in a section (host/turnout.c) */
-	uint32_t cs_depth; /* sections it was in when its core was taken */
-	uint32_t state;	   /* atomic where WAITING: wakers compete for it */
+	bool live;		/* made, and not freed */
+	int8_t prio;		/* atomic */
+	bool resched;		/* owner: give way at the next look */
+	bool turned_out;	/* owner: ... even in a section (host/turnout.c) */
+	uint32_t cs_depth;	/* sections it was in when its core was taken */
+	uint32_t state;		/* atomic where WAITING: wakers compete for it */
 	struct up_again *again; /* owner: calls made once more, innermost first (again.c) */
 	void *sched_words[UPCALL_SCHED_WORDS + 1]; /* the last is sched/share.c's */
 	struct up_uthread *joiner; /* atomic; NULL, a uthread, or a mark (uthread.c) */
@@ -157,6 +158,16 @@ struct up_fork_ops {
 	void (*forget)(void); /* in the child of fork() */
 };
 
+/* What src/io plugs in when a uthread first waits for a descriptor. */
+struct up_io_ops {
+	/* Vcore context, and nothing to run: makes ready whose descriptors are. */
+	void (*look)(uint32_t v);
+	/* Vcore context, about to give its core back: nobody looks from here on. */
+	void (*leave)(uint32_t v);
+	void (*fini)(void);   /* nothing runs any more */
+	void (*forget)(void); /* in the child of fork() */
+};
+
 struct up_runtime {
 	bool started;
 	bool own_tls;
@@ -184,6 +195,8 @@ struct up_runtime {
 	struct up_handler handler[UPABI_EV_NR];
 	struct up_port *port;
 	const struct up_fork_ops *fork; /* NULL until a program forks */
+	const struct up_io_ops *io;	/* NULL until a uthread waits for a descriptor */
+	struct upcall_mutex io_starting;
 };
 
 extern struct up_runtime up_rt;
@@ -274,6 +287,8 @@ uint32_t up_vcore_here(void); /* there, too */
 void up_to_sched(struct up_uthread *u, uint32_t v, enum upcall_why why);
 /* Make ready: vcore context, or a uthread with preemption off, or any other thread. */
 void up_ready(struct up_uthread *u, enum upcall_why why);
+/* Those that hang together by `next`, which are as good as woken. */
+void up_ready_list(struct up_uthread *first);
 /* The same without the last. */
 void up_ready_here(struct up_uthread *u, enum upcall_why why);
 void up_push_back(struct up_uthread *u); /* any context */

@@ -305,6 +305,17 @@ static bool pending(const struct up_vcore *vc)
 	       up_load_relaxed(&up_rt.back) || up_load_relaxed(&up_alarms_due);
 }
 
+/* Nothing is left to run: what has come for those who wait for descriptors? */
+static struct up_uthread *pick_io(struct up_vcore *vc)
+{
+	const struct up_io_ops *io = up_load_acquire(&up_rt.io);
+
+	if (!io || UP_MUT(io_vcore_looks_not))
+		return NULL;
+	io->look(vc->id);
+	return pick(vc);
+}
+
 /* Looks for work for a while.  NULL: something is pending, or there is none. */
 static struct up_uthread *idle_look(struct up_vcore *vc)
 {
@@ -321,6 +332,8 @@ static struct up_uthread *idle_look(struct up_vcore *vc)
 		u = pick(vc);
 		if (!u && fork && !UP_MUT(fork_idle_looks_not))
 			u = fork->pick(vc->id);
+		if (!u)
+			u = pick_io(vc);
 		if (u || pending(vc))
 			break;
 		up_cpu_relax();
@@ -454,6 +467,15 @@ static void outrank(const struct up_uthread *u, uint32_t self)
 	}
 }
 
+/* We look no more. */
+static void listen_instead(const struct up_vcore *vc)
+{
+	const struct up_io_ops *io = up_load_acquire(&up_rt.io);
+
+	if (io && !UP_MUT(io_left_unwatched))
+		io->leave(vc->id);
+}
+
 /* What it goes on with, if anything. */
 static bool goes_on(struct up_act *a)
 {
@@ -491,6 +513,8 @@ __attribute__((noreturn)) static void loop(struct up_act *a)
 		give_way(a, UPCALL_PREEMPTED);
 		u = pick(vc);
 		if (!u)
+			u = pick_io(vc);
+		if (!u)
 			u = idle_look(vc);
 		if (u) {
 			set_idle(vc, 0);
@@ -502,6 +526,7 @@ __attribute__((noreturn)) static void loop(struct up_act *a)
 			wake_next(vc);
 			run(a, u);
 		}
+		listen_instead(vc);
 		if (!pending(vc) && !up_deadlock_told()) {
 			up_trace(vc, UPABI_TR_OFFLINE, UPABI_TR_OFF_IDLE, 0, 0);
 			up_arch_to_own(UP_OWN_YIELD);
@@ -629,6 +654,24 @@ void up_ready_here(struct up_uthread *u, enum upcall_why why)
 	up_to_sched(u, v, why);
 	wake_vcore(v);
 	outrank(u, v);
+}
+
+/* Several of them, by one notification. */
+void up_ready_list(struct up_uthread *first)
+{
+	struct up_uthread *u, *next;
+
+	for (u = first; u; u = next) {
+		next = u->next;
+		if (up_on_act()) {
+			up_ready_here(u, UPCALL_WOKEN);
+		} else if (next) {
+			up_san_release(u);
+			up_push_back(u);
+		} else {
+			ready_from_outside(u);
+		}
+	}
 }
 
 void up_ready(struct up_uthread *u, enum upcall_why why)

@@ -206,12 +206,7 @@ void up_wait_give(struct up_waiter *w, struct up_wakes *k)
 
 void up_wakes_run(struct up_wakes *k)
 {
-	struct up_uthread *u, *next;
-
-	for (u = k->first; u; u = next) {
-		next = u->next;
-		up_ready(u, UPCALL_WOKEN);
-	}
+	up_ready_list(k->first);
 	k->first = k->last = NULL;
 }
 

@@ -40,6 +40,8 @@ enum up_wait_kind {
 	UP_WAIT_RECV,
 	UP_WAIT_JOIN,
 	UP_WAIT_SLEEP,
+	UP_WAIT_IN, /* a descriptor: obj is its number */
+	UP_WAIT_OUT,
 	UP_WAIT_NR
 };
 
@@ -70,6 +72,7 @@ struct up_uthread_wait {
 	struct upcall_cleanup *cleanups; /* its own: newest first */
 	struct up_local *locals;	 /* its own; key.c */
 	uint32_t nr_locals;
+	uint64_t io_until;	/* its own: deadline of its calls to Linux, 0 none */
 } __attribute__((aligned(16))); /* it is cleared in pieces of that size */
 
 #define UP_WATCH_OVER ((struct up_waiter *)1)

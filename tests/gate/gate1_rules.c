@@ -240,7 +240,7 @@ static void *reads_announced(void *arg)
 {
 	char c;
 
-	return (void *)(long)(upcall_read(*(int *)arg, &c, 1) != 1);
+	return (void *)(long)(announced_read(*(int *)arg, &c, 1) != 1);
 }
 
 static void *sleeps_announced(void *arg)

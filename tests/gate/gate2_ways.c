@@ -28,6 +28,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "announced.h"
 #include "base/clock.h"
 #include "base/syscall.h"
 #include "host/act.h"
@@ -85,10 +86,10 @@ static int pipe_release(unsigned round)
 	return up_syscall3(SYS_write, fds[1], buf, len) == len ? 0 : -EIO;
 }
 
-static int announced_read(unsigned round)
+static int read_announced(unsigned round)
 {
 	char buf[32];
-	ssize_t n = upcall_read(fds[0], buf, sizeof(buf));
+	ssize_t n = announced_read(fds[0], buf, sizeof(buf));
 
 	note_behind();
 	return line_check(round, buf, n);
@@ -96,7 +97,7 @@ static int announced_read(unsigned round)
 
 static ssize_t cookie_read(void *cookie, char *buf, size_t sz)
 {
-	ssize_t n = upcall_read(*(int *)cookie, buf, sz);
+	ssize_t n = announced_read(*(int *)cookie, buf, sz);
 
 	note_behind();
 	return n;
@@ -349,7 +350,7 @@ static void fifo_fini(void)
 }
 
 const struct gate2_way gate2_ways[] = {
-	{ "read", "ours", UP_CLASS_ANNOUNCED, false, pipe_init, announced_read, pipe_release,
+	{ "read", "ours", UP_CLASS_ANNOUNCED, false, pipe_init, read_announced, pipe_release,
 	  pipe_fini },
 	{ "stdio-callback", "foreign", UP_CLASS_ANNOUNCED, false, pipe_init, announced_stdio,
 	  pipe_release, pipe_fini },

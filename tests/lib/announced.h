@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* A sleep inside Linux, in an announced call: what upcall_sleep_ns() is not, for a uthread. */
+/* Waiting inside Linux, in announced calls: what upcall_sleep_ns() and upcall_read() are not, for a
+ * uthread. */
 #ifndef UP_TEST_ANNOUNCED_H
 #define UP_TEST_ANNOUNCED_H
 
 #include <errno.h>
 #include <stdint.h>
 #include <sys/syscall.h>
+#include <sys/types.h>
 #include <time.h>
 
 #include <upcall/upcall.h>
@@ -21,6 +23,16 @@ static inline int announced_sleep_ns(uint64_t ns)
 				   0, 0, 0);
 	while (r == -EINTR);
 	return (int)r;
+}
+
+static inline ssize_t announced_read(int fd, void *buf, size_t sz)
+{
+	long r;
+
+	do
+		r = upcall_syscall(SYS_read, fd, (long)buf, (long)sz, 0, 0, 0);
+	while (r == -EINTR);
+	return r;
 }
 
 #endif

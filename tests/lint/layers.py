@@ -13,7 +13,7 @@ MAY_INCLUDE = {
     "user": ["abi", "base", "arch", "kern", "host", "public"],
     "fork": ["abi", "base", "arch", "user", "public"],
     "sync": ["abi", "base", "arch", "user", "public"],
-    "io": ["abi", "base", "arch", "user", "public"],
+    "io": ["abi", "base", "arch", "host", "user", "public"],
     "mem": ["abi", "base", "arch", "user", "public"],
     "sched": ["base", "public"],
     "ctlfs": ["base"],

@@ -265,6 +265,16 @@ void up_ready(struct up_uthread *u, enum upcall_why why)
 	t->ready = true;
 }
 
+void up_ready_list(struct up_uthread *first)
+{
+	struct up_uthread *u, *next;
+
+	for (u = first; u; u = next) {
+		next = u->next;
+		up_ready(u, UPCALL_WOKEN);
+	}
+}
+
 uint32_t up_vcore_here(void)
 {
 	return 0;

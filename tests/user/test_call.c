@@ -33,7 +33,7 @@ static int runs_not_beside(void)
 	rt_start_opts((struct upcall_opts){ .vcores = 1, .no_slice = true });
 	u = rt_make(keep_the_core, NULL);
 	atomic_store(&stage, 1);
-	CHECK_INT(upcall_read(fds[0], &c, 1), 1);
+	CHECK_INT(announced_read(fds[0], &c, 1), 1);
 	atomic_store(&beside, 1);
 	CHECK_INT(atomic_load(&stage), 2);
 	rt_join(u);

@@ -255,7 +255,7 @@ static int unblocked_outranks(void)
 	CHECK_INT(pthread_create(&t, NULL, writes, NULL), 0);
 	rt_start_opts((struct upcall_opts){ .vcores = 1, .no_slice = true });
 	hog = make_prio(hogs, NULL, UPCALL_PRIO_LOW);
-	CHECK_INT(upcall_read(fds[0], &c, 1), 1);
+	CHECK_INT(announced_read(fds[0], &c, 1), 1);
 	atomic_store(&stop_hog, true);
 	rt_join(hog);
 	pthread_join(t, NULL);

@@ -478,7 +478,7 @@ static void *announces(void *arg)
 
 	AWAIT(atomic_load(&held), );
 	__atomic_store_n(&sleeper_tid, (int)up_syscall0(SYS_gettid), __ATOMIC_RELEASE);
-	CHECK_INT(upcall_read(pipe_fds[0], &byte, 1), 1);
+	CHECK_INT(announced_read(pipe_fds[0], &byte, 1), 1);
 	return arg;
 }
 

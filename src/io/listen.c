@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The listener: a kernel thread that sleeps until a set has something to tell, and looks there in the
+ * vcores' stead.  Vcores look for themselves whenever they have nothing to run, which costs them less;
+ * so a set that has told is left alone for a moment, unless a vcore is about to give its core back.
+ * While it is left alone who runs on is not interrupted: a vcore that does not look by itself for as
+ * long as that has somebody else's uthreads waiting, and then the listener is told again at once.
+ *
+ * It takes no lock but those of queues, allocates nothing, and is in no call that could wait for
+ * somebody of the program's.
+ */
+#include "io/io.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#include "base/clock.h"
+#include "host/task.h"
+
+/* What has told is left to the vcores for so long. */
+#define REST_NS UP_NSEC_PER_MSEC
+#define BATCH	16
+#define BELL	UINT64_MAX
+
+static struct {
+	pthread_t thread;
+	bool quit;	  /* atomic */
+	uint64_t rest_ns; /* sets that have told are asked again then; 0: all have been */
+} listener;
+
+static void ring(void)
+{
+	uint64_t one = 1;
+
+	up_syscall3(SYS_write, up_io.bell, (long)&one, sizeof(one));
+}
+
+/* What a set has, all of it: more may have come than one look takes.  Then whoever has left its core
+ * meanwhile, and found the set armed, is to be told of what comes next. */
+static void look(uint64_t name)
+{
+	uint32_t set = (uint32_t)(name >> 1);
+	enum up_io_dir dir = (enum up_io_dir)(name & 1);
+
+	/* seq_cst: before the look at nr_left; pairs with start.c's leave() */
+	up_xchg_seq_cst(&up_io.sets[set].armed[dir], 0);
+	while (up_io_harvest(set, dir))
+		;
+	if (up_load_seq_cst(&up_io.nr_left) && !UP_MUT(io_rests_while_idle))
+		up_io_arm(set, dir);
+}
+
+/* In milliseconds, as Linux wants it here: -1 for ever. */
+static int patience(void)
+{
+	uint64_t now;
+
+	if (!listener.rest_ns)
+		return -1;
+	now = up_now_ns();
+	return listener.rest_ns <= now
+		       ? 0
+		       : (int)((listener.rest_ns - now + UP_NSEC_PER_MSEC - 1) / UP_NSEC_PER_MSEC);
+}
+
+static void *listen_main(void *arg)
+{
+	struct epoll_event ev[BATCH];
+	uint64_t all = UINT64_MAX;
+	long nr, i;
+
+	up_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, 0, sizeof(all));
+	up_task_slice(0, UP_SLICE_HELPER);
+	pthread_setname_np(pthread_self(), "upcall-listen");
+	while (!up_load_acquire(&listener.quit)) {
+		nr = up_syscall6(SYS_epoll_pwait, up_io.top, (long)ev, BATCH, patience(), 0, 0);
+		UP_INJECT(io_listener_told);
+		for (i = 0; i < nr; i++)
+			if (ev[i].data.u64 != BELL)
+				look(ev[i].data.u64);
+		if (listener.rest_ns && up_now_ns() >= listener.rest_ns) {
+			listener.rest_ns = 0;
+			up_io_arm_all();
+		} else if (nr > 0 && !listener.rest_ns) {
+			listener.rest_ns = up_now_ns() + REST_NS;
+		}
+	}
+	return NULL;
+}
+
+int up_listen_start(void)
+{
+	struct epoll_event ev = { .events = EPOLLIN, .data.u64 = BELL };
+	int r;
+
+	up_store_relaxed(&listener.quit, false);
+	listener.rest_ns = 0;
+	up_io.bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (up_io.bell < 0)
+		return -errno;
+	if (epoll_ctl(up_io.top, EPOLL_CTL_ADD, up_io.bell, &ev))
+		return -errno;
+	r = UP_INJECT_FAIL(io_listener)
+		    ? EAGAIN
+		    : up_thread_create(&listener.thread, NULL, listen_main, NULL);
+	return -r;
+}
+
+void up_listen_stop(void)
+{
+	up_store_release(&listener.quit, true); /* pairs with listen_main() */
+	ring();
+	pthread_join(listener.thread, NULL);
+}

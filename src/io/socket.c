@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sockets.  Each call is made so that it does not block, whatever the socket's own flags say, and
+ * again when the socket may be ready.  What has been sent or received when a deadline passes, or the
+ * caller is cancelled, is told as a short count: nothing is lost.
+ */
+#include "io/io.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include "upcall/call.h"
+#include "upcall/io.h"
+
+/* ---- bytes and messages ---- */
+
+/* One with all that was asked for, where the caller insists. */
+static bool more_in(struct up_io_try *t, long r, size_t sz, int flags)
+{
+	if ((flags & (MSG_WAITALL | MSG_PEEK)) == MSG_WAITALL)
+		return up_io_more(t, r, sz);
+	return up_io_again(t, r);
+}
+
+ssize_t upcall_recv(int fd, void *buf, size_t sz, int flags)
+{
+	struct up_io_try t = up_io_begin(fd, UP_IO_IN, flags & MSG_DONTWAIT);
+	bool again = !t.r;
+
+	if (!t.u)
+		return up_io_plain(SYS_recvfrom, fd, (long)buf, (long)sz, flags, 0, 0);
+	while (again)
+		again = more_in(&t,
+				up_syscall6(SYS_recvfrom, fd, (long)buf + (long)t.done,
+					    (long)(sz - t.done), flags | MSG_DONTWAIT, 0, 0),
+				sz, flags);
+	return up_io_end(&t);
+}
+
+/* Linux sends all that it was given, however often it has to wait; a datagram is sent as one. */
+ssize_t upcall_send(int fd, const void *buf, size_t sz, int flags)
+{
+	struct up_io_try t = up_io_begin(fd, UP_IO_OUT, flags & MSG_DONTWAIT);
+	bool again = !t.r;
+
+	if (!t.u)
+		return up_io_plain(SYS_sendto, fd, (long)buf, (long)sz, flags, 0, 0);
+	while (again)
+		again = up_io_more(&t,
+				   up_syscall6(SYS_sendto, fd, (long)buf + (long)t.done,
+					       (long)(sz - t.done), flags | MSG_DONTWAIT, 0, 0),
+				   sz);
+	return up_io_end(&t);
+}
+
+ssize_t upcall_recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	struct up_io_try t = up_io_begin(fd, UP_IO_IN, flags & MSG_DONTWAIT);
+	bool again = !t.r;
+
+	if (!t.u)
+		return up_io_plain(SYS_recvmsg, fd, (long)msg, flags, 0, 0, 0);
+	while (again)
+		again = up_io_again(&t,
+				    up_syscall3(SYS_recvmsg, fd, (long)msg, flags | MSG_DONTWAIT));
+	return up_io_end(&t);
+}
+
+/* What a call has left of it, in place of it: Linux has read it by then, so it can be read.  Control
+ * data go with the first bytes. */
+static ssize_t send_rest(struct up_io_try *t, const struct msghdr *msg, int flags)
+{
+	size_t total = 0, i, skip = t->done, left;
+	ssize_t r;
+
+	for (i = 0; i < msg->msg_iovlen; i++)
+		total += msg->msg_iov[i].iov_len;
+	for (i = 0; i < msg->msg_iovlen && t->done < total; i++) {
+		left = msg->msg_iov[i].iov_len;
+		if (skip >= left) {
+			skip -= left;
+			continue;
+		}
+		r = upcall_send(t->fd, (char *)msg->msg_iov[i].iov_base + skip, left - skip, flags);
+		if (r > 0)
+			t->done += (size_t)r;
+		if (r < 0 || (size_t)r < left - skip)
+			break;
+		skip = 0;
+	}
+	return (ssize_t)t->done;
+}
+
+ssize_t upcall_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	struct up_io_try t = up_io_begin(fd, UP_IO_OUT, flags & MSG_DONTWAIT);
+	bool again = !t.r;
+
+	if (!t.u)
+		return up_io_plain(SYS_sendmsg, fd, (long)msg, flags, 0, 0, 0);
+	while (again)
+		again = up_io_again(&t,
+				    up_syscall3(SYS_sendmsg, fd, (long)msg, flags | MSG_DONTWAIT));
+	if (t.r > 0 && !t.dont_wait) {
+		t.done = (size_t)t.r;
+		return send_rest(&t, msg, flags);
+	}
+	return up_io_end(&t);
+}
+
+/* ---- connections ---- */
+
+static bool is_ready(int fd, short events)
+{
+	struct pollfd p = { .fd = fd, .events = events };
+	struct timespec now = { 0 };
+
+	return fd < 0 || up_syscall5(SYS_ppoll, (long)&p, 1, (long)&now, 0, 0);
+}
+
+/*
+ * No flag of the call's own keeps it from blocking, so that it is made only when a connection is there.
+ * Another process, or another uthread, may be faster: then it waits in Linux, without its deadline.
+ */
+int upcall_accept4(int fd, struct sockaddr *addr, socklen_t *addr_sz, int flags)
+{
+	struct up_io_try t = up_io_begin(fd, UP_IO_IN, false);
+	bool again = !t.r;
+
+	if (!t.u)
+		return (int)up_io_plain(SYS_accept4, fd, (long)addr, (long)addr_sz, flags, 0, 0);
+	while (again) {
+		if (!is_ready(fd, POLLIN)) {
+			again = up_io_wait_for(&t);
+			continue;
+		}
+		t.r = up_io_plain(SYS_accept4, fd, (long)addr, (long)addr_sz, flags, 0, 0);
+		break;
+	}
+	return (int)up_io_end(&t);
+}
+
+/* It is under way: how has it ended? */
+static int connected(struct up_io_try *t)
+{
+	socklen_t err_sz = sizeof(int);
+	int err = 0;
+
+	while (!is_ready(t->fd, POLLOUT))
+		if (!up_io_wait_for(t))
+			return (int)t->r;
+	if (getsockopt(t->fd, SOL_SOCKET, SO_ERROR, &err, &err_sz))
+		return -errno;
+	return -err;
+}
+
+int upcall_connect(int fd, const struct sockaddr *addr, socklen_t addr_sz)
+{
+	struct up_io_try t = up_io_begin(fd, UP_IO_OUT, false);
+	int lent;
+
+	if (!t.u)
+		return (int)up_io_plain(SYS_connect, fd, (long)addr, addr_sz, 0, 0, 0);
+	lent = t.r ? (int)t.r : up_fd_lend(fd);
+	if (lent < 0)
+		return lent;
+	t.r = up_syscall3(SYS_connect, fd, (long)addr, addr_sz);
+	if (lent)
+		return (int)t.r;
+	up_fd_give_back(fd);
+	if (t.r == -EAGAIN) /* a local socket whose queue is full cannot be waited for */
+		t.r = up_io_plain(SYS_connect, fd, (long)addr, addr_sz, 0, 0, 0);
+	else if (t.r == -EINPROGRESS)
+		t.r = connected(&t);
+	return (int)up_io_end(&t);
+}
