@@ -40,6 +40,7 @@ probe() {
     need libssl-dev has_lib openssl
     need zlib1g-dev has_lib zlib
     need libcjson-dev has_lib libcjson
+    need liburing-dev has_lib liburing
     need spin has_cmd spin
     wish clang has_cmd clang
     wish clang-format has_cmd clang-format

@@ -64,14 +64,15 @@ struct up_fd {
 struct up_io_set {
 	int ep[UP_IO_DIRS];	    /* atomic; -1: nobody has waited yet */
 	uint32_t armed[UP_IO_DIRS]; /* atomic: the listener will be told */
-	bool left;		    /* that vcore only: counted in nr_left */
+	uint32_t left;	/* atomic: its vcore has given its core back, and looks no more */
+	uint32_t looks; /* atomic: that vcore has looked so often; two may for a moment */
+	uint32_t seen;	/* the listener only: looks when it was told last */
 } UP_CACHE_ALIGNED;
 
 struct up_io {
 	struct up_io_set *sets; /* by vcore */
 	uint32_t nr_sets;
-	uint32_t nr_left; /* atomic: vcores that have given their cores back, and look no more */
-	int top;	  /* the epoll set of the sets, and of the bell */
+	int top; /* the epoll set of the sets, and of the bell */
 	int bell;
 };
 
@@ -106,9 +107,9 @@ struct up_io_wanted {
 	struct up_waiter w;
 };
 int up_io_wait_any(struct up_io_wanted *x, unsigned nr, uint64_t until);
-/* Any context of ours, vcore context too: makes ready who waits for what one set has, a bounded piece of
- * it.  True: there may be more. */
-bool up_io_harvest(uint32_t set, enum up_io_dir dir);
+/* Any context of ours, vcore context too: who is to be made ready for what one set has, a bounded piece
+ * of it.  True: there may be more. */
+bool up_io_harvest(uint32_t set, enum up_io_dir dir, struct up_wakes *k);
 /* The listener is told of that set once it has something, at once if it has that now. */
 void up_io_arm(uint32_t set, enum up_io_dir dir);
 void up_io_arm_all(void);

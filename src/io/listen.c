@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The listener: a kernel thread that sleeps until a set has something to tell, and looks there in the
- * vcores' stead.  Vcores look for themselves whenever they have nothing to run, which costs them less;
- * so a set that has told is left alone for a moment, unless a vcore is about to give its core back.
- * While it is left alone who runs on is not interrupted: a vcore that does not look by itself for as
- * long as that has somebody else's uthreads waiting, and then the listener is told again at once.
+ * vcore's stead.  A vcore looks by itself whenever it has nothing to run, which costs less; so a set whose
+ * vcore does that is left alone for a moment before the listener is told of it again.  One whose vcore has
+ * left its core, or runs one uthread all the time, is looked at each time.
  *
  * It takes no lock but those of queues, allocates nothing, and is in no call that could wait for
  * somebody of the program's.
@@ -37,19 +36,36 @@ static void ring(void)
 	up_syscall3(SYS_write, up_io.bell, (long)&one, sizeof(one));
 }
 
-/* What a set has, all of it: more may have come than one look takes.  Then whoever has left its core
- * meanwhile, and found the set armed, is to be told of what comes next. */
+/* Has its vcore looked since we were told last, and not left since? */
+static bool looks_itself(struct up_io_set *s)
+{
+	uint32_t looks = up_load_relaxed(&s->looks), seen = s->seen;
+
+	s->seen = looks;
+	/* seq_cst: behind what look() has done to the set; pairs with leave() */
+	return looks != seen && !up_load_seq_cst(&s->left) && !UP_MUT(io_rests_while_idle);
+}
+
+/* Told of a set.  All of what it has, and then the next, unless its vcore looks by itself: that one has
+ * a moment.  Whoever has left meanwhile, and found the set armed, is seen to have. */
 static void look(uint64_t name)
 {
 	uint32_t set = (uint32_t)(name >> 1);
 	enum up_io_dir dir = (enum up_io_dir)(name & 1);
+	struct up_io_set *s = &up_io.sets[set];
+	struct up_wakes k = { 0 };
 
-	/* seq_cst: before the look at nr_left; pairs with start.c's leave() */
-	up_xchg_seq_cst(&up_io.sets[set].armed[dir], 0);
-	while (up_io_harvest(set, dir))
+	up_xchg_seq_cst(&s->armed[dir], 0); /* before the look at `left` */
+	if (looks_itself(s)) {
+		if (!listener.rest_ns)
+			listener.rest_ns = up_now_ns() + REST_NS;
+		return;
+	}
+	while (up_io_harvest(set, dir, &k))
 		;
-	if (up_load_seq_cst(&up_io.nr_left) && !UP_MUT(io_rests_while_idle))
-		up_io_arm(set, dir);
+	up_io_arm(set, dir);
+	if (k.first)
+		up_wakes_run(&k);
 }
 
 /* In milliseconds, as Linux wants it here: -1 for ever. */
@@ -83,8 +99,6 @@ static void *listen_main(void *arg)
 		if (listener.rest_ns && up_now_ns() >= listener.rest_ns) {
 			listener.rest_ns = 0;
 			up_io_arm_all();
-		} else if (nr > 0 && !listener.rest_ns) {
-			listener.rest_ns = up_now_ns() + REST_NS;
 		}
 	}
 	return NULL;

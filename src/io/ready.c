@@ -115,12 +115,22 @@ static long tell_again(uint32_t set, int fd, enum up_io_dir dir)
 	return ctl(up_load_relaxed(&up_io.sets[set].ep[dir]), EPOLL_CTL_MOD, fd, &ev);
 }
 
+/* The set whose vcore looks no more lets it go, since ours does look. */
+static void leave_set(uint32_t set, int fd, enum up_io_dir dir)
+{
+	ctl(up_load_relaxed(&up_io.sets[set].ep[dir]), EPOLL_CTL_DEL, fd, NULL);
+}
+
 /* Each time, for the number may be another's by now, of which no set knows. */
 static long tell(int fd, struct up_fd_side *s, enum up_io_dir dir)
 {
 	uint32_t set = up_load_relaxed(&s->set);
-	long r = set ? tell_again(set - 1, fd, dir) : -ENOENT;
+	long r = -ENOENT;
 
+	if (set && up_load_relaxed(&up_io.sets[set - 1].left) && !UP_MUT(io_set_kept))
+		leave_set(set - 1, fd, dir);
+	else if (set)
+		r = tell_again(set - 1, fd, dir);
 	if (r == -ENOENT) {
 		up_section_enter(); /* a vcore's number holds while we are not moved */
 		r = tell_here(fd, s, dir);
@@ -163,10 +173,9 @@ static void told(uint32_t set, int fd, enum up_io_dir dir, struct up_wakes *k)
 		wake_all(s);
 }
 
-bool up_io_harvest(uint32_t set, enum up_io_dir dir)
+bool up_io_harvest(uint32_t set, enum up_io_dir dir, struct up_wakes *k)
 {
 	struct epoll_event ev[BATCH];
-	struct up_wakes k = { 0 };
 	int ep = up_load_acquire(&up_io.sets[set].ep[dir]); /* pairs with open_set() */
 	long nr, i;
 
@@ -174,9 +183,7 @@ bool up_io_harvest(uint32_t set, enum up_io_dir dir)
 		return false;
 	nr = up_syscall6(SYS_epoll_pwait, ep, (long)ev, BATCH, 0, 0, 0);
 	for (i = 0; i < nr; i++)
-		told(set, (int)ev[i].data.u64, dir, &k);
-	if (k.first)
-		up_wakes_run(&k);
+		told(set, (int)ev[i].data.u64, dir, k);
 	return nr == BATCH;
 }
 

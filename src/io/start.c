@@ -11,25 +11,48 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-static void look(uint32_t v)
+static void harvest(uint32_t v, struct up_wakes *k)
 {
-	if (up_io.sets[v].left) {
-		up_io.sets[v].left = false;
-		up_fetch_sub_relaxed(&up_io.nr_left, 1); /* a hint: see leave() */
-	}
-	up_io_harvest(v, UP_IO_IN);
-	up_io_harvest(v, UP_IO_OUT);
+	up_io_harvest(v, UP_IO_IN, k);
+	up_io_harvest(v, UP_IO_OUT, k);
 }
 
-/* Whatever comes from now on is the listener's, on all sets: it is for us to run it. */
+/* Nothing of our own: then one of those whose vcores look no more, another each time. */
+static void harvest_left(struct up_io_set *own, struct up_wakes *k)
+{
+	uint32_t i, v;
+
+	for (i = 0; i < up_io.nr_sets; i++) {
+		v = (own->looks + i) % up_io.nr_sets;
+		if (!up_load_relaxed(&up_io.sets[v].left))
+			continue;
+		harvest(v, k);
+		return;
+	}
+}
+
+static void look(uint32_t v)
+{
+	struct up_io_set *s = &up_io.sets[v];
+	struct up_wakes k = { 0 };
+
+	up_store_relaxed(&s->looks, s->looks + 1);
+	if (up_load_relaxed(&s->left))
+		up_store_relaxed(&s->left, 0);
+	harvest(v, &k);
+	if (!k.first)
+		harvest_left(s, &k);
+	if (k.first)
+		up_ready_mine(k.first);
+}
+
+/* Whatever comes from now on is the listener's. */
 static void leave(uint32_t v)
 {
-	if (!up_io.sets[v].left) {
-		up_io.sets[v].left = true;
-		/* seq_cst: before our looks at what is armed; pairs with the listener's */
-		up_fetch_add_seq_cst(&up_io.nr_left, 1);
-	}
-	up_io_arm_all();
+	/* seq_cst: before our looks at what is armed; pairs with the listener's */
+	up_store_seq_cst(&up_io.sets[v].left, 1);
+	up_io_arm(v, UP_IO_IN);
+	up_io_arm(v, UP_IO_OUT);
 }
 
 static void close_all(void)

@@ -289,6 +289,7 @@ void up_to_sched(struct up_uthread *u, uint32_t v, enum upcall_why why);
 void up_ready(struct up_uthread *u, enum upcall_why why);
 /* Those that hang together by `next`, which are as good as woken. */
 void up_ready_list(struct up_uthread *first);
+void up_ready_mine(struct up_uthread *first);
 /* The same without the last. */
 void up_ready_here(struct up_uthread *u, enum upcall_why why);
 void up_push_back(struct up_uthread *u); /* any context */

@@ -656,6 +656,21 @@ void up_ready_here(struct up_uthread *u, enum upcall_why why)
 	outrank(u, v);
 }
 
+/* Vcore context, with nothing to run: one is for this vcore, and the rest is to be helped with. */
+void up_ready_mine(struct up_uthread *first)
+{
+	uint32_t v = up_act_self_vc()->vcore;
+	struct up_uthread *u, *next;
+	bool several = first->next;
+
+	for (u = first; u; u = next) {
+		next = u->next;
+		up_to_sched(u, v, UPCALL_WOKEN);
+	}
+	if (several)
+		wake_vcore(v);
+}
+
 /* Several of them, by one notification. */
 void up_ready_list(struct up_uthread *first)
 {
