@@ -49,7 +49,7 @@ static const struct row rows[] = {
 	  0 },
 	{ "p99_1000", "ns", "... 1000 connections", ROW_P99, 1000, 1.1, 1.0, 0, 0 },
 	{ "idle_bytes", "bytes", "server memory of an idle connection", ROW_IDLE, HTTP_IDLE_MAX, 0,
-	  0, 12288, 6144 },
+	  0, 12000, 6000 },
 };
 
 struct figures {
@@ -302,7 +302,7 @@ static unsigned find_contenders(void)
 static int run(char **names, int nr, bool json, bool check)
 {
 	cJSON *o = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(o, "rows");
-	unsigned i, k, bad = find_contenders();
+	unsigned i, k, missing = find_contenders(), bad = check ? missing : 0;
 	char *text;
 
 	for (i = 0; i < UP_ARRAY_LEN(rows); i++) {
@@ -336,7 +336,9 @@ static void help(const char *name)
 	       "  --check      says whether each row meets its bounds\n"
 	       "  --turns N    how often each contender runs (%u)\n"
 	       "  --seconds S  how long each time (%g)\n"
-	       "Exit status: 0, 1 a bound missed, a contender missing or failed, 64 usage.\n",
+	       "Exit status: 0, 1 a bound missed or a contender failed, with --check also one that "
+	       "is\n"
+	       "missing, 64 usage.\n",
 	       name, TURNS, SECONDS);
 }
 

@@ -111,7 +111,7 @@ static void path_of(enum http_kind kind, char *path, size_t sz)
 		snprintf(path, sz, "%s", nginx_path());
 	else
 		snprintf(path, sz, "%s/%s", here,
-			 kind == HTTP_GO ? "http-go" : "../examples/httpd");
+			 kind == HTTP_GO ? "peer/http-go" : "../examples/httpd");
 }
 
 const char *http_missing(enum http_kind kind)

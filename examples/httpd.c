@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SMALL	  1024	/* most requests are shorter: the buffer that an idle connection has */
+#define SMALL	  512	/* the buffer that an idle connection has: most requests are shorter */
 #define PIECE_SZ  65536 /* of a large answer, that must go within --timeout */
 #define LINGER_SZ 65536 /* that is still read from who was refused, so that he reads why */
 
@@ -210,7 +210,8 @@ static __attribute__((noinline)) bool send_status(struct stream *s, const struct
 }
 
 /* A slash behind it: only one before it, since two would be another host. */
-static bool redirect(struct stream *s, const struct http_request *r, const char *target, bool keep)
+static __attribute__((noinline)) bool redirect(struct stream *s, const struct http_request *r,
+					       const char *target, bool keep)
 {
 	size_t sz = strcspn(target, "? \r"), slashes = strspn(target, "/");
 	char more[FILES_PATH + 32];

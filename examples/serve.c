@@ -165,21 +165,29 @@ static bool wait_for(int fd, int64_t timeout_ns)
 	return !(p[1].revents & POLLIN);
 }
 
-/* Until somebody has left: false when the program is to end.  What is short may be everybody's, and
- * others leave without a word: so no longer than a second. */
-static bool wait_for_room(unsigned long below)
+/* Whether there are as many as that; then who leaves will say so. */
+static bool is_full(unsigned long most)
 {
 	bool full;
 
 	upcall_mutex_lock(&mutex);
-	full = nr_live >= below;
+	full = nr_live >= most;
 	wants_room = full;
 	upcall_mutex_unlock(&mutex);
-	if (!full)
-		return true;
-	full = wait_for(room_fd, (int64_t)SECOND);
-	lower_flag(room_fd);
 	return full;
+}
+
+/* Until somebody has left, unless there are fewer than `most`: false when the program is to end.  What is short
+ * may be everybody's, and others leave without a word: so no longer than a second. */
+static bool wait_for_room(unsigned long most)
+{
+	bool go_on;
+
+	if (!is_full(most))
+		return true;
+	go_on = wait_for(room_fd, (int64_t)SECOND);
+	lower_flag(room_fd);
+	return go_on;
 }
 
 static bool begin(int fd)
@@ -210,7 +218,7 @@ static int accept_all(int fd)
 	int conn;
 
 	for (;;) {
-		while (nr_live >= server->most)
+		while (is_full(server->most))
 			if (!wait_for_room(server->most))
 				return 1;
 		conn = upcall_accept4(fd, NULL, NULL, SOCK_CLOEXEC);
