@@ -50,11 +50,12 @@ class Server:
         return self
 
     def __exit__(self, kind, *_):
-        if kind:
+        try:
+            if self.last is None and not kind:
+                self.stop()
+        finally:
             self.p.kill()
-        elif self.last is None:
-            self.stop()
-        self.p.wait()
+            self.p.wait()
 
     def tell(self, signo=signal.SIGTERM):
         self.p.send_signal(signo)
