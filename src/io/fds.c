@@ -60,6 +60,8 @@ struct up_fd *up_fd_get(int fd)
 	t = fd < 0 ? NULL : make((void **)&table, TABLE_SZ);
 	if (!t)
 		return NULL;
+	if (UP_UNLIKELY(!up_load_relaxed(&up_rt.io)))
+		up_io_plug();
 	note_seen(((uint32_t)fd >> CHUNK_BITS) + 1);
 	chunk = make((void **)&t[(uint32_t)fd >> CHUNK_BITS], CHUNK_SZ);
 	return chunk ? &chunk[(uint32_t)fd & ((1u << CHUNK_BITS) - 1)] : NULL;
@@ -88,10 +90,15 @@ void up_fd_free_all(void)
 	nr_seen = 0;
 }
 
-static uint32_t kind_of(mode_t mode)
+static long get_flags(int fd)
+{
+	return up_syscall2(SYS_fcntl, fd, F_GETFL);
+}
+
+static uint32_t kind_of(int fd, mode_t mode)
 {
 	if (S_ISREG(mode) || S_ISBLK(mode) || S_ISDIR(mode))
-		return UP_FD_FILE;
+		return get_flags(fd) & O_DIRECT ? UP_FD_DIRECT : UP_FD_FILE;
 	return S_ISFIFO(mode) ? UP_FD_PIPE : UP_FD_STREAM;
 }
 
@@ -112,7 +119,7 @@ int up_fd_look(int fd)
 	r = up_syscall2(SYS_fstat, fd, (long)&st);
 	if (r < 0)
 		return (int)r;
-	kind = kind_of(st.st_mode);
+	kind = kind_of(fd, st.st_mode);
 	up_store_relaxed(&f->kind, kind);
 	return (int)kind;
 }
@@ -127,17 +134,12 @@ void up_fd_forget(int fd)
 
 /* ---- non-blocking ---- */
 
-static long get_flags(int fd)
-{
-	return up_syscall2(SYS_fcntl, fd, F_GETFL);
-}
-
 bool up_fd_is_nonblocking(int fd)
 {
 	const struct up_fd *f = up_fd_find(fd);
 	long flags = get_flags(fd);
 
-	if (flags >= 0 && f && up_load_relaxed(&f->lent))
+	if (flags >= 0 && f && up_load_relaxed(&f->lent) && !UP_MUT(io_lent_seen))
 		return false;
 	return flags < 0 || (flags & O_NONBLOCK && !UP_MUT(io_nonblock_ignored));
 }

@@ -51,6 +51,7 @@ enum up_fd_kind {
 	UP_FD_STREAM = 1, /* fewer bytes than asked for are all that there are */
 	UP_FD_PIPE = 2,	  /* such a one, which can be spliced without blocking */
 	UP_FD_FILE = 3,	  /* a file on a disk, or what behaves like one: always ready */
+	UP_FD_DIRECT = 4, /* one that is read past the cache */
 };
 
 struct up_fd {
@@ -70,9 +71,11 @@ struct up_io_set {
 } UP_CACHE_ALIGNED;
 
 struct up_io {
+	bool there;		/* atomic: the rest is in place */
 	struct up_io_set *sets; /* by vcore */
 	uint32_t nr_sets;
-	int top; /* the epoll set of the sets, and of the bell */
+	uint32_t unarmed; /* atomic: Linux has refused to arm one */
+	int top;	  /* the epoll set of the sets, and of the bell */
 	int bell;
 };
 
@@ -91,8 +94,11 @@ void up_fd_give_back(int fd);
 /* Has the program made it non-blocking?  Yes where it is no descriptor: there is nothing to wait for. */
 bool up_fd_is_nonblocking(int fd);
 
-/* ready.c */
+/* start.c */
 int up_io_start(void); /* the first to wait; 0 or -errno */
+void up_io_plug(void); /* there is something to be given back at the end */
+
+/* ready.c */
 /*
  * Uthread context: until the descriptor may be ready, or the caller's deadline.  0: try again.
  * -ETIMEDOUT, -ECANCELED; -EPERM it is always ready, as files are; what else Linux says when asked to
@@ -136,7 +142,34 @@ long up_io_end(struct up_io_try *t);
 /* In Linux, as an announced call where a uthread makes it. */
 long up_io_plain(long nr, long a, long b, long c, long d, long e, long f);
 
+/* poll.c: in Linux, by an announced call, until a moment. */
+struct pollfd;
+int up_io_poll(struct pollfd *fds, unsigned long nr, uint64_t until);
+
+/* ring.c: a request, all zero but for what it asks for; on the stack of who waits. */
+struct up_ring_req {
+	struct up_ring_req *next;
+	uint8_t op; /* IORING_OP_* */
+	int fd;
+	const void *addr;
+	uint32_t len;
+	uint32_t flags;
+	uint64_t off;
+	uint32_t guard;
+	bool done; /* guard */
+	int res;
+	struct up_waitq waiter; /* guard */
+};
+bool up_ring_there(void);
+/* Uthread context: until it has come back. */
+long up_ring_call(struct up_ring_req *q);
+/* The listener: the beginning, if Linux lets us; what has been asked for, and what is done; the end. */
+void up_ring_open(void);
+bool up_ring_turn(struct up_wakes *k); /* true: Linux takes no more now; come again soon */
+void up_ring_close(void);
+
 /* listen.c */
+void up_listen_ring(void);
 int up_listen_start(void);
 void up_listen_stop(void);
 

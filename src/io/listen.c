@@ -29,7 +29,7 @@ static struct {
 	uint64_t rest_ns; /* sets that have told are asked again then; 0: all have been */
 } listener;
 
-static void ring(void)
+void up_listen_ring(void)
 {
 	uint64_t one = 1;
 
@@ -43,36 +43,42 @@ static bool looks_itself(struct up_io_set *s)
 
 	s->seen = looks;
 	/* seq_cst: behind what look() has done to the set; pairs with leave() */
-	return looks != seen && !up_load_seq_cst(&s->left) && !UP_MUT(io_rests_while_idle);
+	return looks != seen && !up_load_seq_cst(&s->left);
+}
+
+/* All sets are armed in a moment. */
+static void rest(void)
+{
+	if (!listener.rest_ns)
+		listener.rest_ns = up_now_ns() + REST_NS;
 }
 
 /* Told of a set.  All of what it has, and then the next, unless its vcore looks by itself: that one has
  * a moment.  Whoever has left meanwhile, and found the set armed, is seen to have. */
-static void look(uint64_t name)
+static void look(uint64_t name, struct up_wakes *k)
 {
 	uint32_t set = (uint32_t)(name >> 1);
 	enum up_io_dir dir = (enum up_io_dir)(name & 1);
 	struct up_io_set *s = &up_io.sets[set];
-	struct up_wakes k = { 0 };
 
 	up_xchg_seq_cst(&s->armed[dir], 0); /* before the look at `left` */
 	if (looks_itself(s)) {
-		if (!listener.rest_ns)
-			listener.rest_ns = up_now_ns() + REST_NS;
+		rest();
 		return;
 	}
-	while (up_io_harvest(set, dir, &k))
+	while (up_io_harvest(set, dir, k))
 		;
-	up_io_arm(set, dir);
-	if (k.first)
-		up_wakes_run(&k);
+	if (!UP_MUT(io_listener_told_once))
+		up_io_arm(set, dir);
 }
 
 /* In milliseconds, as Linux wants it here: -1 for ever. */
-static int patience(void)
+static int patience(bool soon)
 {
 	uint64_t now;
 
+	if (soon)
+		return 1;
 	if (!listener.rest_ns)
 		return -1;
 	now = up_now_ns();
@@ -84,29 +90,42 @@ static int patience(void)
 static void *listen_main(void *arg)
 {
 	struct epoll_event ev[BATCH];
+	struct up_wakes k = { 0 };
 	uint64_t all = UINT64_MAX;
+	bool rung = false;
 	long nr, i;
 
 	up_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, 0, sizeof(all));
 	up_task_slice(0, UP_SLICE_HELPER);
 	pthread_setname_np(pthread_self(), "upcall-listen");
+	up_ring_open();
 	while (!up_load_acquire(&listener.quit)) {
-		nr = up_syscall6(SYS_epoll_pwait, up_io.top, (long)ev, BATCH, patience(), 0, 0);
+		nr = up_syscall6(SYS_epoll_pwait, up_io.top, (long)ev, BATCH, patience(rung), 0, 0);
 		UP_INJECT(io_listener_told);
 		for (i = 0; i < nr; i++)
 			if (ev[i].data.u64 != BELL)
-				look(ev[i].data.u64);
+				look(ev[i].data.u64, &k);
+			else
+				rung = true;
+		rung = rung && up_ring_turn(&k);
+		if (UP_UNLIKELY(up_load_relaxed(&up_io.unarmed))) {
+			up_store_relaxed(&up_io.unarmed, 0);
+			rest();
+		}
+		if (k.first)
+			up_wakes_run(&k);
 		if (listener.rest_ns && up_now_ns() >= listener.rest_ns) {
 			listener.rest_ns = 0;
 			up_io_arm_all();
 		}
 	}
+	up_ring_close();
 	return NULL;
 }
 
 int up_listen_start(void)
 {
-	struct epoll_event ev = { .events = EPOLLIN, .data.u64 = BELL };
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.u64 = BELL };
 	int r;
 
 	up_store_relaxed(&listener.quit, false);
@@ -114,8 +133,9 @@ int up_listen_start(void)
 	up_io.bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (up_io.bell < 0)
 		return -errno;
-	if (epoll_ctl(up_io.top, EPOLL_CTL_ADD, up_io.bell, &ev))
-		return -errno;
+	r = (int)up_syscall4(SYS_epoll_ctl, up_io.top, EPOLL_CTL_ADD, up_io.bell, (long)&ev);
+	if (r)
+		return r;
 	r = UP_INJECT_FAIL(io_listener)
 		    ? EAGAIN
 		    : up_thread_create(&listener.thread, NULL, listen_main, NULL);
@@ -125,6 +145,6 @@ int up_listen_start(void)
 void up_listen_stop(void)
 {
 	up_store_release(&listener.quit, true); /* pairs with listen_main() */
-	ring();
+	up_listen_ring();
 	pthread_join(listener.thread, NULL);
 }

@@ -26,7 +26,7 @@ static int look_at(struct pollfd *fds, nfds_t nr)
 	return (int)up_syscall5(SYS_ppoll, (long)fds, (long)nr, (long)&now, 0, 0);
 }
 
-static int in_linux(struct pollfd *fds, nfds_t nr, uint64_t until)
+int up_io_poll(struct pollfd *fds, nfds_t nr, uint64_t until)
 {
 	struct timespec ts;
 	uint64_t now;
@@ -77,7 +77,7 @@ static int wait_for(struct up_io_wanted *x, struct pollfd *fds, nfds_t nr, uint6
 	} while (!r && !ready && n);
 	if (ready || r == -ETIMEDOUT || r == -ECANCELED || !n)
 		return ready ? ready : r == -ECANCELED ? r : 0;
-	return in_linux(fds, nr, until); /* one of them no set can tell of */
+	return up_io_poll(fds, nr, until); /* one of them no set can tell of */
 }
 
 int upcall_poll(struct pollfd *fds, nfds_t nr, int64_t timeout_ns)
@@ -89,7 +89,7 @@ int upcall_poll(struct pollfd *fds, nfds_t nr, int64_t timeout_ns)
 	int r;
 
 	if (!u)
-		return in_linux(fds, nr, until);
+		return up_io_poll(fds, nr, until);
 	r = look_at(fds, nr);
 	if (r || !timeout_ns)
 		return r;
@@ -97,7 +97,7 @@ int upcall_poll(struct pollfd *fds, nfds_t nr, int64_t timeout_ns)
 		until = u->wait.io_until;
 	if (nr > FEW)
 		x = malloc(2 * nr * sizeof(*x));
-	r = x && is_simple(fds, nr) ? wait_for(x, fds, nr, until) : in_linux(fds, nr, until);
+	r = x && is_simple(fds, nr) ? wait_for(x, fds, nr, until) : up_io_poll(fds, nr, until);
 	if (x != few)
 		free(x);
 	if (r == -ECANCELED)

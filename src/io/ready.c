@@ -42,7 +42,11 @@ void up_io_arm(uint32_t set, enum up_io_dir dir)
 
 	if (ep < 0 || up_load_relaxed(&s->armed[dir]) || up_xchg_acq_rel(&s->armed[dir], 1))
 		return;
-	ctl(up_io.top, EPOLL_CTL_MOD, ep, &ev);
+	if (UP_LIKELY(!ctl(up_io.top, EPOLL_CTL_MOD, ep, &ev)))
+		return;
+	up_store_relaxed(&s->armed[dir], 0);
+	up_store_release(&up_io.unarmed, 1); /* the listener tries again in a moment */
+	up_listen_ring();
 }
 
 void up_io_arm_all(void)
@@ -127,7 +131,7 @@ static long tell(int fd, struct up_fd_side *s, enum up_io_dir dir)
 	uint32_t set = up_load_relaxed(&s->set);
 	long r = -ENOENT;
 
-	if (set && up_load_relaxed(&up_io.sets[set - 1].left) && !UP_MUT(io_set_kept))
+	if (set && up_load_relaxed(&up_io.sets[set - 1].left))
 		leave_set(set - 1, fd, dir);
 	else if (set)
 		r = tell_again(set - 1, fd, dir);
@@ -217,7 +221,7 @@ static int prepare(struct up_io_wanted *x, unsigned nr)
 	enum up_wait_kind kind = x->dir == UP_IO_IN ? UP_WAIT_IN : UP_WAIT_OUT;
 	struct up_fd *f;
 	unsigned i;
-	int r = up_load_acquire(&up_rt.io) ? 0 : up_io_start();
+	int r = up_load_acquire(&up_io.there) ? 0 : up_io_start();
 
 	if (!r)
 		r = up_wait_begin(&x->w, kind, (void *)(intptr_t)x->fd);

@@ -146,13 +146,14 @@ static int connected(struct up_io_try *t)
 {
 	socklen_t err_sz = sizeof(int);
 	int err = 0;
+	long r;
 
 	while (!is_ready(t->fd, POLLOUT))
 		if (!up_io_wait_for(t))
 			return (int)t->r;
-	if (getsockopt(t->fd, SOL_SOCKET, SO_ERROR, &err, &err_sz))
-		return -errno;
-	return -err;
+	r = up_syscall5(SYS_getsockopt, t->fd, SOL_SOCKET, SO_ERROR, (long)&err, (long)&err_sz);
+
+	return r ? (int)r : -err;
 }
 
 int upcall_connect(int fd, const struct sockaddr *addr, socklen_t addr_sz)

@@ -6,6 +6,7 @@
 #include "io/io.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -33,9 +34,12 @@ static void harvest_left(struct up_io_set *own, struct up_wakes *k)
 
 static void look(uint32_t v)
 {
-	struct up_io_set *s = &up_io.sets[v];
+	struct up_io_set *s;
 	struct up_wakes k = { 0 };
 
+	if (!up_load_acquire(&up_io.there)) /* pairs with up_io_start() */
+		return;
+	s = &up_io.sets[v];
 	up_store_relaxed(&s->looks, s->looks + 1);
 	if (up_load_relaxed(&s->left))
 		up_store_relaxed(&s->left, 0);
@@ -49,42 +53,73 @@ static void look(uint32_t v)
 /* Whatever comes from now on is the listener's. */
 static void leave(uint32_t v)
 {
+	if (!up_load_acquire(&up_io.there)) /* pairs with up_io_start() */
+		return;
 	/* seq_cst: before our looks at what is armed; pairs with the listener's */
 	up_store_seq_cst(&up_io.sets[v].left, 1);
 	up_io_arm(v, UP_IO_IN);
 	up_io_arm(v, UP_IO_OUT);
 }
 
-static void close_all(void)
+/* A child of fork() has descriptors and memory of two moments: one that was made in between is not
+ * there, or is another's. */
+static bool is_set(int fd)
+{
+	static const char what[] = "anon_inode:[eventpoll]";
+	char path[32], text[sizeof(what)];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return up_syscall3(SYS_readlink, (long)path, (long)text, sizeof(text)) ==
+		       sizeof(what) - 1 &&
+	       !memcmp(text, what, sizeof(what) - 1);
+}
+
+static void close_all(bool in_child)
 {
 	uint32_t v;
-	int dir;
+	int dir, ep;
 
 	for (v = 0; up_io.sets && v < up_io.nr_sets; v++)
-		for (dir = 0; dir < UP_IO_DIRS; dir++)
-			if (up_io.sets[v].ep[dir] >= 0)
-				close(up_io.sets[v].ep[dir]);
+		for (dir = 0; dir < UP_IO_DIRS; dir++) {
+			ep = up_io.sets[v].ep[dir];
+			if (ep >= 0 && (!in_child || is_set(ep)))
+				close(ep);
+		}
+	if (in_child)
+		up_ring_close(); /* else the listener has done it */
 	if (up_io.bell >= 0)
 		close(up_io.bell);
 	if (up_io.top >= 0)
 		close(up_io.top);
 	free(up_io.sets);
-	up_fd_free_all();
 	up_io = (struct up_io){ .top = -1, .bell = -1 };
 }
 
 static void fini(void)
 {
-	up_listen_stop();
-	close_all();
+	if (up_io.there)
+		up_listen_stop();
+	close_all(false);
+	up_fd_free_all();
+}
+
+static void forget(void)
+{
+	close_all(true);
+	up_fd_free_all();
 }
 
 static const struct up_io_ops ops = {
 	.look = look,
 	.leave = leave,
 	.fini = fini,
-	.forget = close_all,
+	.forget = forget,
 };
+
+void up_io_plug(void)
+{
+	up_store_release(&up_rt.io, &ops); /* pairs with the acquires of vcore context */
+}
 
 static int make(void)
 {
@@ -98,10 +133,10 @@ static int make(void)
 	memset(up_io.sets, 0, up_io.nr_sets * sizeof(*up_io.sets));
 	for (v = 0; v < up_io.nr_sets; v++)
 		up_io.sets[v].ep[UP_IO_IN] = up_io.sets[v].ep[UP_IO_OUT] = -1;
-	up_io.top = epoll_create1(EPOLL_CLOEXEC);
-	r = up_io.top < 0 ? -errno : up_listen_start();
+	up_io.top = (int)up_syscall1(SYS_epoll_create1, EPOLL_CLOEXEC);
+	r = up_io.top < 0 ? up_io.top : up_listen_start();
 	if (r)
-		close_all();
+		close_all(false);
 	return r;
 }
 
@@ -111,10 +146,11 @@ int up_io_start(void)
 
 	upcall_cancel_disable();
 	upcall_mutex_lock(&up_rt.io_starting);
-	if (!up_rt.io) {
+	if (!up_io.there) {
+		up_io_plug();
 		r = make();
 		if (!r) /* release: pairs with the acquires of who waits, and of vcore context */
-			up_store_release(&up_rt.io, &ops);
+			up_store_release(&up_io.there, true);
 	}
 	upcall_mutex_unlock(&up_rt.io_starting);
 	upcall_cancel_enable();

@@ -7,7 +7,7 @@
 #include "io/io.h"
 
 #include <errno.h>
-#include <limits.h>
+#include <linux/io_uring.h>
 #include <poll.h>
 #include <sys/uio.h>
 
@@ -22,9 +22,18 @@ static const long at_once[] = { [UP_IO_IN] = SYS_preadv2, [UP_IO_OUT] = SYS_pwri
 static const long vectored[] = { [UP_IO_IN] = SYS_readv, [UP_IO_OUT] = SYS_writev };
 static const long placed[] = { [UP_IO_IN] = SYS_preadv, [UP_IO_OUT] = SYS_pwritev };
 
-/* In Linux, for as long as it takes. */
+/* A file's: by io_uring, else in Linux, for as long as it takes. */
 static long blocking(const struct up_io_try *t, const struct iovec *v, int nr, long off)
 {
+	static const uint8_t op[] = {
+		[UP_IO_IN] = IORING_OP_READV, [UP_IO_OUT] = IORING_OP_WRITEV
+	};
+	struct up_ring_req q = {
+		.op = op[t->dir], .fd = t->fd, .addr = v, .len = (uint32_t)nr, .off = (uint64_t)off
+	};
+
+	if (t->u && up_fd_look(t->fd) >= UP_FD_FILE && up_ring_there())
+		return up_ring_call(&q);
 	if (off == ANY_PLACE)
 		return up_io_plain(vectored[t->dir], t->fd, (long)v, nr, 0, 0, 0);
 	return up_io_plain(placed[t->dir], t->fd, (long)v, nr, off, 0, 0);
@@ -43,12 +52,15 @@ static long when_ready(struct up_io_try *t, const struct iovec *v, int nr, long 
 
 static long try_once(struct up_io_try *t, const struct iovec *v, int nr, long off)
 {
-	long r = up_syscall6(at_once[t->dir], t->fd, (long)v, nr, off, 0, RWF_NOWAIT);
+	int kind = up_fd_look(t->fd);
+	long r;
 
+	if (kind == UP_FD_DIRECT) /* it would wait for the disk, at once or not */
+		return blocking(t, v, nr, off);
+	r = up_syscall6(at_once[t->dir], t->fd, (long)v, nr, off, 0, RWF_NOWAIT);
 	if (UP_UNLIKELY(r == -EOPNOTSUPP))
-		return up_fd_look(t->fd) == UP_FD_FILE ? blocking(t, v, nr, off)
-						       : when_ready(t, v, nr, off);
-	if (UP_UNLIKELY(r == -EAGAIN) && up_fd_look(t->fd) == UP_FD_FILE)
+		return kind == UP_FD_FILE ? blocking(t, v, nr, off) : when_ready(t, v, nr, off);
+	if (UP_UNLIKELY(r == -EAGAIN) && kind == UP_FD_FILE)
 		return blocking(t, v, nr, off);
 	return r;
 }
@@ -89,11 +101,11 @@ static bool is_partial(const struct up_io_try *t)
 
 	if (t->dir == UP_IO_OUT)
 		return true;
-	if (up_fd_look(t->fd) != UP_FD_FILE)
+	if (up_fd_look(t->fd) < UP_FD_FILE)
 		return false;
 	if (known)
 		up_fd_forget(t->fd);
-	return up_fd_look(t->fd) == UP_FD_FILE;
+	return up_fd_look(t->fd) >= UP_FD_FILE;
 }
 
 /* Linux has read v by now, so that it can be read. */
@@ -108,7 +120,7 @@ static void finish(struct up_io_try *t, const struct iovec *v, int nr, long off)
 	t->done = (size_t)t->r;
 	if (t->done >= sz || !is_partial(t))
 		return;
-	file = up_fd_look(t->fd) == UP_FD_FILE;
+	file = up_fd_look(t->fd) >= UP_FD_FILE;
 	while (again) {
 		n = skip(rest, PIECE, v, nr, t->done);
 		r = off == ANY_PLACE ? off : off + (long)t->done;

@@ -6,6 +6,7 @@
 #include "io/io.h"
 
 #include <errno.h>
+#include <poll.h>
 
 #include "base/clock.h"
 #include "upcall/call.h"
@@ -30,12 +31,24 @@ struct up_io_try up_io_begin(int fd, enum up_io_dir dir, bool dont_wait)
 	return t;
 }
 
+/* No set can be made, or told of it: in Linux then. */
+static int wait_in_linux(const struct up_io_try *t)
+{
+	struct pollfd p = { .fd = t->fd, .events = t->dir == UP_IO_IN ? POLLIN : POLLOUT };
+	uint64_t until = t->u->wait.io_until;
+	int r = up_io_poll(&p, 1, until ? until : UP_FOREVER);
+
+	return r ? UP_MIN(r, 0) : -ETIMEDOUT;
+}
+
 bool up_io_wait_for(struct up_io_try *t)
 {
 	t->r = -EAGAIN;
 	if (t->dont_wait || up_fd_is_nonblocking(t->fd))
 		return false;
 	t->r = up_io_wait(t->fd, t->dir);
+	if (UP_UNLIKELY(t->r && t->r != -ETIMEDOUT && t->r != -ECANCELED && t->r != -EPERM))
+		t->r = wait_in_linux(t);
 	return !t->r;
 }
 
@@ -62,7 +75,7 @@ bool up_io_more(struct up_io_try *t, long r, size_t sz)
 long up_io_end(struct up_io_try *t)
 {
 	up_san_acquire(&in_linux);
-	if (t->done)
+	if (t->done && !UP_MUT(io_partial_dropped))
 		return (long)t->done;
 	if (UP_UNLIKELY(t->r == -ECANCELED))
 		up_cancel_act();

@@ -310,7 +310,7 @@ static struct up_uthread *pick_io(struct up_vcore *vc)
 {
 	const struct up_io_ops *io = up_load_acquire(&up_rt.io);
 
-	if (!io || UP_MUT(io_vcore_looks_not))
+	if (!io)
 		return NULL;
 	io->look(vc->id);
 	return pick(vc);
@@ -472,7 +472,7 @@ static void listen_instead(const struct up_vcore *vc)
 {
 	const struct up_io_ops *io = up_load_acquire(&up_rt.io);
 
-	if (io && !UP_MUT(io_left_unwatched))
+	if (io)
 		io->leave(vc->id);
 }
 

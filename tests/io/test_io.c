@@ -153,21 +153,25 @@ static void *compute(void *arg)
 
 static int beside_hogs(void)
 {
-	struct upcall_uthread *u[2], *reader;
-	int fd[2], i;
+	struct upcall_uthread *u[2], *reader[3];
+	int fd[3][2], i;
 	char one = 1;
 
 	rt_start(2);
-	make_pair(fd);
-	reader = rt_make(read_one, (void *)(intptr_t)fd[0]);
+	for (i = 0; i < 3; i++) {
+		make_pair(fd[i]);
+		reader[i] = rt_make(read_one, (void *)(intptr_t)fd[i][0]);
+	}
 	upcall_sleep_ns(5 * MS);
 	atomic_store(&computing, 1);
 	for (i = 0; i < 2; i++)
 		u[i] = rt_make(compute, NULL);
-	upcall_sleep_ns(20 * MS);
-	CHECK_INT(write(fd[1], &one, 1), 1);
-	rt_join(reader);
-	CHECK_INT(atomic_load(&sum), 1);
+	for (i = 0; i < 3; i++) {
+		upcall_sleep_ns(20 * MS);
+		CHECK_INT(write(fd[i][1], &one, 1), 1);
+		rt_join(reader[i]);
+		CHECK_INT(atomic_load(&sum), i + 1);
+	}
 	atomic_store(&computing, 0);
 	for (i = 0; i < 2; i++)
 		rt_join(u[i]);
@@ -568,6 +572,98 @@ static int moved(void)
 	return 0;
 }
 
+/* Two that move bytes on the same sockets, for which those are non-blocking in turns. */
+static int moved_both_ways(void)
+{
+	enum {
+		NR = 3000
+	};
+	struct upcall_uthread *u[2];
+	int a[2], b[2], to[2], from[2], i;
+	char out[8] = "request", in[8];
+
+	make_pair(a);
+	make_pair(b);
+	to[0] = from[1] = a[1];
+	to[1] = from[0] = b[0];
+	rt_start(2);
+	u[0] = rt_make(copy, to);
+	u[1] = rt_make(copy, from);
+	for (i = 0; i < NR; i++) {
+		CHECK_INT(upcall_send(a[0], out, 8, 0), 8);
+		CHECK_INT(upcall_send(b[1], out, 8, 0), 8);
+		CHECK_INT(upcall_recv(b[1], in, 8, MSG_WAITALL), 8);
+		CHECK_INT(upcall_recv(a[0], in, 8, MSG_WAITALL), 8);
+	}
+	shutdown(a[0], SHUT_WR);
+	shutdown(b[1], SHUT_WR);
+	rt_join(u[0]);
+	rt_join(u[1]);
+	CHECK(!(fcntl(a[1], F_GETFL) & O_NONBLOCK));
+	CHECK(!(fcntl(b[0], F_GETFL) & O_NONBLOCK));
+	rt_stop();
+	return 0;
+}
+
+/* ---- files ---- */
+
+static int file_fd;
+
+static void *read_file(void *arg)
+{
+	size_t at = (size_t)(uintptr_t)arg * 4096;
+	unsigned char *buf = aligned_alloc(4096, 4096);
+	unsigned i;
+
+	for (i = 0; i < 50; i++) {
+		buf[0] = buf[4095] = 0;
+		CHECK_INT(upcall_pread(file_fd, buf, 4096, (off_t)at), 4096);
+		CHECK_INT(buf[0], (unsigned char)(at / 4096 + 1));
+		CHECK_INT(buf[4095], (unsigned char)(at / 4096 + 1));
+	}
+	free(buf);
+	return NULL;
+}
+
+/* Past the cache, many at once, and without a kernel thread each. */
+static int direct_file(void)
+{
+	enum {
+		NR = 64
+	};
+	char name[] = "/var/tmp/upcall-io-XXXXXX";
+	struct upcall_uthread *u[NR];
+	unsigned char buf[4096];
+	uint64_t before;
+	int i;
+
+	file_fd = mkstemp(name);
+	CHECK(file_fd >= 0);
+	for (i = 0; i < NR; i++) {
+		memset(buf, i + 1, sizeof(buf));
+		CHECK_INT(write(file_fd, buf, sizeof(buf)), (int)sizeof(buf));
+	}
+	close(file_fd);
+	file_fd = open(name, O_RDONLY | O_DIRECT);
+	unlink(name);
+	if (file_fd < 0) {
+		printf("# SKIP /var/tmp has no O_DIRECT: %s\n", strerror(errno));
+		return 0;
+	}
+	rt_start(2);
+	rt_join(rt_make(read_file, NULL)); /* the listener may come late to the first */
+	upcall_sleep_ns(10 * MS);
+	before = all_blocks();
+	for (i = 0; i < NR; i++)
+		u[i] = rt_make(read_file, (void *)(uintptr_t)i);
+	for (i = 0; i < NR; i++)
+		rt_join(u[i]);
+	printf("# blocks: %lu of %d reads\n", (unsigned long)(all_blocks() - before), NR * 50);
+	CHECK(all_blocks() - before < NR * 50 / 4);
+	rt_stop();
+	return 0;
+}
+
 /* ---- the runtime around it ---- */
 
 static int again_and_fork(void)
@@ -621,6 +717,8 @@ static const struct apart cases[] = {
 	CASE("connections", tcp),
 	CASE("poll", poll_several),
 	CASE("sendfile and splice", moved),
+	CASE("splice both ways on the same sockets", moved_both_ways),
+	CASE("files past the cache", direct_file),
 	CASE("started again, and in a child", again_and_fork),
 };
 

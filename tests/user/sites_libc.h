@@ -9,6 +9,7 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <liburing.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -45,6 +46,16 @@
 		static const struct call call_ = { #name, -1, once_errno, once_errno, NULL }; \
 		int err_ = site_ask(SITE, &call_);                                            \
 		return err_ ? err_ : __real_##name args;                                      \
+	}
+/* Answers the errno as a negative number. */
+#define WRAP_NEGATIVE(name, params, args, once_errno, always_errno)                             \
+	int __real_##name params;                                                               \
+	int __wrap_##name params;                                                               \
+	int __wrap_##name params                                                                \
+	{                                                                                       \
+		static const struct call call_ = { #name, -1, once_errno, always_errno, NULL }; \
+		int err_ = site_ask(SITE, &call_);                                              \
+		return err_ ? -err_ : __real_##name args;                                       \
 	}
 /* Memory, kept count of. */
 #define WRAP_MEMORY(name, params, args, bad)                                          \
@@ -111,6 +122,12 @@ int __wrap_close(int fd)
 
 WRAP(int, access, (const char *path, int mode), (path, mode), -1, ENOMEM, EACCES)
 WRAP(int, dladdr1, (const void *at, Dl_info *i, void **x, int f), (at, i, x, f), 0, ENOENT, ENOENT)
+WRAP_NEGATIVE(io_uring_queue_init_params,
+	      (unsigned nr, struct io_uring *ring, struct io_uring_params *p), (nr, ring, p),
+	      EINVAL, EPERM)
+WRAP_NEGATIVE(io_uring_register_eventfd, (struct io_uring * ring, int fd), (ring, fd), ENOMEM,
+	      EBUSY)
+WRAP_NEGATIVE(io_uring_submit_and_get_events, (struct io_uring * ring), (ring), EAGAIN, 0)
 WRAP(int, eventfd, (unsigned nr, int flags), (nr, flags), -1, EMFILE, ENFILE)
 WRAP(int, fcntl64, (int fd, int cmd, long arg), (fd, cmd, arg), -1, EPERM, EINVAL)
 WRAP(int, fork, (void), (), -1, EAGAIN, ENOMEM)
@@ -202,7 +219,8 @@ static const struct {
 	  "__popcountdi2 __pthread_register_cancel __pthread_unregister_cancel __res_nclose "
 	  "__res_state __rseq_offset __rseq_size __sched_cpucount __sigsetjmp _r_debug environ "
 	  "_GLOBAL_OFFSET_TABLE_ __start_up_inject __stop_up_inject "
-	  "dlerror getauxval getenv memchr secure_getenv unsetenv memcmp memcpy memset sigaddset sigdelset "
+	  "dlerror getauxval getenv memchr secure_getenv unsetenv memcmp memcpy memset sigaddset "
+	  "sigdelset "
 	  "sigemptyset sigfillset snprintf strcmp strcpy strlen strncmp strncpy strrchr" },
 	{ "attributes are words in memory of the caller's",
 	  "posix_spawnattr_destroy posix_spawnattr_getflags posix_spawnattr_init "
@@ -215,8 +233,11 @@ static const struct {
 	{ "gives back what there is",
 	  "inotify_rm_watch pthread_key_delete timer_delete pthread_join" },
 	{ "waits, and nothing else", "pthread_mutex_lock pthread_mutex_unlock dl_iterate_phdr" },
-	{ "has an answer at all times: a number of CPUs, the size of a page, the global locale, a limit",
+	{ "has an answer at all times: a number of CPUs, the size of a page, the global locale, a "
+	  "limit",
 	  "getrlimit64 sysconf uselocale" },
+	{ "gives back what there is, or looks at memory: a ring",
+	  "io_uring_queue_exit __io_uring_get_cqe" },
 	{ "a mask in memory of ours", "pthread_sigmask" },
 	{ "at load, before there is a life", "pthread_atfork" },
 	{ "ours, in front of libc's, whose own is failed where we call that (the shims above)",

@@ -14,6 +14,7 @@
 
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 
 #include "base/inject.h"
@@ -54,6 +55,26 @@ static void *spins(void *arg)
 
 	deep[0] = deep[sizeof(deep) - 1] = 1;
 	rt_spin_ns(2 * MS);
+	return arg;
+}
+
+/* A clock, and a file past the cache: what is refused is waited for in another way. */
+static void *reads(void *arg)
+{
+	struct itimerspec in = { .it_value = { 0, 300000 } };
+	int clock = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), file;
+	static _Alignas(4096) char buf[4096];
+	uint64_t rung;
+
+	CHECK(clock >= 0);
+	CHECK_INT(timerfd_settime(clock, 0, &in, NULL), 0);
+	CHECK_INT(upcall_read(clock, &rung, sizeof(rung)), sizeof(rung));
+	close(clock);
+	file = open("/proc/self/exe", O_RDONLY | O_DIRECT);
+	if (file < 0)
+		return arg;
+	CHECK_INT(upcall_pread(file, buf, sizeof(buf), 0), sizeof(buf));
+	close(file);
 	return arg;
 }
 
@@ -166,9 +187,9 @@ static void turns(void)
  */
 static void in_between(void)
 {
-	static void *(*const kinds[])(void *) = { yields,  naps,  spins, notifies, yields,
+	static void *(*const kinds[])(void *) = { yields,  naps,  spins, notifies, yields, reads,
 						  divides, forks, loads, threads,  signals };
-	const unsigned nr = up_tls_shared() ? 6 : sizeof(kinds) / sizeof(kinds[0]);
+	const unsigned nr = up_tls_shared() ? 7 : sizeof(kinds) / sizeof(kinds[0]);
 	struct upcall_uthread *u[sizeof(kinds) / sizeof(kinds[0])];
 	unsigned i, made = 0;
 
