@@ -75,6 +75,11 @@ void **upcall_sched_words(struct upcall_uthread *u)
 	return u ? ((struct up_uthread *)u)->sched_words : NULL;
 }
 
+uint32_t *upcall_sched_own_word(void)
+{
+	return UP_LIKELY(up_rt.cells != NULL) ? &up_cell_mine()->sched_word : NULL;
+}
+
 /* ---- leaving the stack ---- */
 
 static bool enter_vcore(void)

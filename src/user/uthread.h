@@ -106,7 +106,8 @@ struct up_cell {
 	struct up_uthread *slots;
 	uint32_t nr_slots;
 	uint64_t next_id, end_id; /* numbers for uthreads */
-	int64_t counted; /* uthreads that count among those that have signals open, as a sum */
+	int64_t counted;     /* uthreads that count among those that have signals open, as a sum */
+	uint32_t sched_word; /* upcall_sched_own_word() */
 } __attribute__((aligned(64)));
 
 /* Where a vcore's records go. */
