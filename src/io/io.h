@@ -63,7 +63,8 @@ struct up_fd {
 
 /* A vcore's. */
 struct up_io_set {
-	int ep[UP_IO_DIRS];	    /* atomic; -1: nobody has waited yet */
+	int ep[UP_IO_DIRS]; /* atomic; -1: nobody has waited yet */
+	int kick;	    /* in the first of them: wakes the vcore that sleeps there; -1 */
 	uint32_t armed[UP_IO_DIRS]; /* atomic: the listener will be told */
 	uint32_t left;	/* atomic: its vcore has given its core back, and looks no more */
 	uint32_t looks; /* atomic: that vcore has looked so often; two may for a moment */
@@ -116,9 +117,11 @@ int up_io_wait_any(struct up_io_wanted *x, unsigned nr, uint64_t until);
 /* Any context of ours, vcore context too: who is to be made ready for what one set has, a bounded piece
  * of it.  True: there may be more. */
 bool up_io_harvest(uint32_t set, enum up_io_dir dir, struct up_wakes *k);
+/* Its vcore: the same for input, after a sleep until there is something in either direction, or it is
+ * kicked, or for so long. */
+bool up_io_nap(uint32_t set, int ms, struct up_wakes *k);
 /* The listener is told of that set once it has something, at once if it has that now. */
 void up_io_arm(uint32_t set, enum up_io_dir dir);
-void up_io_arm_all(void);
 /* All who wait for it look again. */
 void up_io_wake_all(int fd);
 /* try.c: a call under way. */

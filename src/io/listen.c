@@ -19,14 +19,16 @@
 #include "host/task.h"
 
 /* What has told is left to the vcores for so long. */
-#define REST_NS UP_NSEC_PER_MSEC
-#define BATCH	16
-#define BELL	UINT64_MAX
+#define REST_NS	     UP_NSEC_PER_MSEC
+#define REST_MOST_NS (8 * UP_NSEC_PER_MSEC)
+#define BATCH	     16
+#define BELL	     UINT64_MAX
 
 static struct {
 	pthread_t thread;
-	bool quit;	  /* atomic */
-	uint64_t rest_ns; /* sets that have told are asked again then; 0: all have been */
+	bool quit;	   /* atomic */
+	uint64_t rest_ns;  /* sets that have told are asked again then; 0: all have been */
+	uint64_t rest_for; /* so long, since last time */
 } listener;
 
 void up_listen_ring(void)
@@ -49,8 +51,27 @@ static bool looks_itself(struct up_io_set *s)
 /* All sets are armed in a moment. */
 static void rest(void)
 {
-	if (!listener.rest_ns)
-		listener.rest_ns = up_now_ns() + REST_NS;
+	if (listener.rest_ns)
+		return;
+	listener.rest_for = REST_NS;
+	listener.rest_ns = up_now_ns() + REST_NS;
+}
+
+/* The moment is over: longer and longer while those whose sets are not armed look by themselves. */
+static void end_rest(uint64_t now)
+{
+	bool longer = false;
+	uint32_t v;
+
+	for (v = 0; v < up_io.nr_sets; v++)
+		if (looks_itself(&up_io.sets[v])) {
+			longer = true;
+		} else {
+			up_io_arm(v, UP_IO_IN);
+			up_io_arm(v, UP_IO_OUT);
+		}
+	listener.rest_for = UP_MIN(2 * listener.rest_for, REST_MOST_NS);
+	listener.rest_ns = longer ? now + listener.rest_for : 0;
 }
 
 /* Told of a set.  All of what it has, and then the next, unless its vcore looks by itself: that one has
@@ -93,6 +114,7 @@ static void *listen_main(void *arg)
 	struct up_wakes k = { 0 };
 	uint64_t all = UINT64_MAX;
 	bool rung = false;
+	uint64_t now;
 	long nr, i;
 
 	up_syscall4(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, 0, sizeof(all));
@@ -114,10 +136,9 @@ static void *listen_main(void *arg)
 		}
 		if (k.first)
 			up_wakes_run(&k);
-		if (listener.rest_ns && up_now_ns() >= listener.rest_ns) {
-			listener.rest_ns = 0;
-			up_io_arm_all();
-		}
+		now = up_now_ns();
+		if (listener.rest_ns && now >= listener.rest_ns)
+			end_rest(now);
 	}
 	up_ring_close();
 	return NULL;

@@ -13,11 +13,14 @@
 
 #include <errno.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 
 #include "arch/arch.h"
 
 /* Told of at once by one call; they lie on a transition stack. */
 #define BATCH 32
+/* In place of a descriptor: nobody waits for it, but the vcore is to wake. */
+#define WAKES UINT64_MAX
 
 struct up_io up_io = { .top = -1, .bell = -1 };
 
@@ -49,21 +52,38 @@ void up_io_arm(uint32_t set, enum up_io_dir dir)
 	up_listen_ring();
 }
 
-void up_io_arm_all(void)
+static long add(int ep, int fd, uint32_t events, uint64_t name)
 {
-	uint32_t v;
+	struct epoll_event ev = { .events = events, .data.u64 = name };
 
-	for (v = 0; v < up_io.nr_sets; v++) {
-		up_io_arm(v, UP_IO_IN);
-		up_io_arm(v, UP_IO_OUT);
+	return ctl(ep, EPOLL_CTL_ADD, fd, &ev);
+}
+
+static int open_set(uint32_t v, enum up_io_dir dir);
+
+/* Into the set in which its vcore sleeps, so that this wakes it. */
+static long wakes_vcore(uint32_t v, int ep, enum up_io_dir dir)
+{
+	int kick, none = -1;
+	long r;
+
+	if (dir == UP_IO_OUT) {
+		kick = open_set(v, UP_IO_IN);
+		return kick < 0 ? kick : add(kick, ep, EPOLLIN | EPOLLET, WAKES);
 	}
+	kick = (int)up_syscall2(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
+	r = kick < 0 ? kick : add(ep, kick, EPOLLIN | EPOLLET, WAKES);
+	if (!r && up_cas_acq_rel(&up_io.sets[v].kick, &none, kick))
+		return 0;
+	if (kick >= 0)
+		up_syscall1(SYS_close, kick);
+	return r;
 }
 
 /* The vcore's set, made when somebody waits there first. */
 static int open_set(uint32_t v, enum up_io_dir dir)
 {
 	struct up_io_set *s = &up_io.sets[v];
-	struct epoll_event ev = { .events = EPOLLIN | EPOLLONESHOT, .data.u64 = name_of(v, dir) };
 	int ep = up_load_acquire(&s->ep[dir]), none = -1, made;
 	long r;
 
@@ -72,17 +92,18 @@ static int open_set(uint32_t v, enum up_io_dir dir)
 	made = (int)up_syscall1(SYS_epoll_create1, EPOLL_CLOEXEC);
 	if (made < 0)
 		return made;
-	r = ctl(up_io.top, EPOLL_CTL_ADD, made, &ev);
-	if (r < 0) {
-		up_syscall1(SYS_close, made);
-		return (int)r;
-	}
+	r = wakes_vcore(v, made, dir);
+	if (!r)
+		r = add(up_io.top, made, EPOLLIN | EPOLLONESHOT, name_of(v, dir));
 	/* release: it is in the set of sets, armed from the beginning */
 	up_store_relaxed(&s->armed[dir], 1);
-	if (up_cas_acq_rel(&s->ep[dir], &none, made))
+	if (!r && up_cas_acq_rel(&s->ep[dir], &none, made)) {
+		if (dir == UP_IO_IN)
+			up_store_relaxed(&up_rt.vcores[v].kick_fd, s->kick);
 		return made;
-	up_syscall1(SYS_close, made); /* another was faster */
-	return none;
+	}
+	up_syscall1(SYS_close, made); /* refused, or another was faster */
+	return r < 0 ? (int)r : none;
 }
 
 /* ---- asking to be told ---- */
@@ -177,7 +198,7 @@ static void told(uint32_t set, int fd, enum up_io_dir dir, struct up_wakes *k)
 		wake_all(s);
 }
 
-bool up_io_harvest(uint32_t set, enum up_io_dir dir, struct up_wakes *k)
+static bool gather(uint32_t set, enum up_io_dir dir, int ms, struct up_wakes *k)
 {
 	struct epoll_event ev[BATCH];
 	int ep = up_load_acquire(&up_io.sets[set].ep[dir]); /* pairs with open_set() */
@@ -185,10 +206,21 @@ bool up_io_harvest(uint32_t set, enum up_io_dir dir, struct up_wakes *k)
 
 	if (ep < 0)
 		return false;
-	nr = up_syscall6(SYS_epoll_pwait, ep, (long)ev, BATCH, 0, 0, 0);
+	nr = up_syscall6(SYS_epoll_pwait, ep, (long)ev, BATCH, ms, 0, 0);
 	for (i = 0; i < nr; i++)
-		told(set, (int)ev[i].data.u64, dir, k);
+		if (ev[i].data.u64 != WAKES)
+			told(set, (int)ev[i].data.u64, dir, k);
 	return nr == BATCH;
+}
+
+bool up_io_harvest(uint32_t set, enum up_io_dir dir, struct up_wakes *k)
+{
+	return gather(set, dir, 0, k);
+}
+
+bool up_io_nap(uint32_t set, int ms, struct up_wakes *k)
+{
+	return gather(set, UP_IO_IN, ms, k);
 }
 
 /* ---- waiting ---- */

@@ -12,6 +12,9 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+/* A vcore that has nothing to run keeps its core for so long. */
+#define NAP_MS 1
+
 static void harvest(uint32_t v, struct up_wakes *k)
 {
 	up_io_harvest(v, UP_IO_IN, k);
@@ -32,22 +35,45 @@ static void harvest_left(struct up_io_set *own, struct up_wakes *k)
 	}
 }
 
-static void look(uint32_t v)
+/* As those do that look. */
+static struct up_io_set *note_look(uint32_t v)
 {
 	struct up_io_set *s;
-	struct up_wakes k = { 0 };
 
 	if (!up_load_acquire(&up_io.there)) /* pairs with up_io_start() */
-		return;
+		return NULL;
 	s = &up_io.sets[v];
 	up_store_relaxed(&s->looks, s->looks + 1);
 	if (up_load_relaxed(&s->left))
 		up_store_relaxed(&s->left, 0);
+	return s;
+}
+
+static void look(uint32_t v)
+{
+	struct up_io_set *s = note_look(v);
+	struct up_wakes k = { 0 };
+
+	if (!s)
+		return;
 	harvest(v, &k);
 	if (!k.first)
 		harvest_left(s, &k);
 	if (k.first)
 		up_ready_mine(k.first);
+}
+
+static bool nap(uint32_t v)
+{
+	struct up_wakes k = { 0 };
+
+	if (!note_look(v) || up_load_acquire(&up_io.sets[v].ep[UP_IO_IN]) < 0)
+		return false;
+	up_io_nap(v, NAP_MS, &k);
+	up_io_harvest(v, UP_IO_OUT, &k);
+	if (k.first)
+		up_ready_mine(k.first);
+	return true;
 }
 
 /* Whatever comes from now on is the listener's. */
@@ -63,28 +89,31 @@ static void leave(uint32_t v)
 
 /* A child of fork() has descriptors and memory of two moments: one that was made in between is not
  * there, or is another's. */
-static bool is_set(int fd)
+static bool is_ours(int fd, const char *what)
 {
-	static const char what[] = "anon_inode:[eventpoll]";
-	char path[32], text[sizeof(what)];
+	char path[32], text[32];
+	size_t sz = strlen(what);
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return up_syscall3(SYS_readlink, (long)path, (long)text, sizeof(text)) ==
-		       sizeof(what) - 1 &&
-	       !memcmp(text, what, sizeof(what) - 1);
+	return up_syscall3(SYS_readlink, (long)path, (long)text, sizeof(text)) == (long)sz &&
+	       !memcmp(text, what, sz);
+}
+
+static void close_one(int fd, const char *what, bool in_child)
+{
+	if (fd >= 0 && (!in_child || is_ours(fd, what)))
+		close(fd);
 }
 
 static void close_all(bool in_child)
 {
 	uint32_t v;
-	int dir, ep;
 
-	for (v = 0; up_io.sets && v < up_io.nr_sets; v++)
-		for (dir = 0; dir < UP_IO_DIRS; dir++) {
-			ep = up_io.sets[v].ep[dir];
-			if (ep >= 0 && (!in_child || is_set(ep)))
-				close(ep);
-		}
+	for (v = 0; up_io.sets && v < up_io.nr_sets; v++) {
+		close_one(up_io.sets[v].ep[UP_IO_IN], "anon_inode:[eventpoll]", in_child);
+		close_one(up_io.sets[v].ep[UP_IO_OUT], "anon_inode:[eventpoll]", in_child);
+		close_one(up_io.sets[v].kick, "anon_inode:[eventfd]", in_child);
+	}
 	if (in_child)
 		up_ring_close(); /* else the listener has done it */
 	if (up_io.bell >= 0)
@@ -111,6 +140,7 @@ static void forget(void)
 
 static const struct up_io_ops ops = {
 	.look = look,
+	.sleep = nap,
 	.leave = leave,
 	.fini = fini,
 	.forget = forget,
@@ -132,7 +162,7 @@ static int make(void)
 	up_io.nr_sets = up_rt.max_vcores;
 	memset(up_io.sets, 0, up_io.nr_sets * sizeof(*up_io.sets));
 	for (v = 0; v < up_io.nr_sets; v++)
-		up_io.sets[v].ep[UP_IO_IN] = up_io.sets[v].ep[UP_IO_OUT] = -1;
+		up_io.sets[v].ep[UP_IO_IN] = up_io.sets[v].ep[UP_IO_OUT] = up_io.sets[v].kick = -1;
 	up_io.top = (int)up_syscall1(SYS_epoll_create1, EPOLL_CLOEXEC);
 	r = up_io.top < 0 ? up_io.top : up_listen_start();
 	if (r)

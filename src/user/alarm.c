@@ -318,6 +318,7 @@ static void tell(void)
 
 	/* release: pairs with up_alarm_run()'s exchange */
 	up_store_release(&up_alarms_due, 1);
+	up_vcore_kick_one();
 	slot = up_port_outside_get(up_rt.port);
 	up_port_call(up_rt.port, slot, UPABI_OP_NOTIFY, arg, NULL);
 	up_port_outside_put(up_rt.port, slot);

@@ -131,6 +131,8 @@ struct up_vcore {
 	uint32_t was_masked; /* see run() */
 	uint64_t fs;	     /* of the uthread that it runs, or ran last; others look */
 	bool came;	     /* has not come upon work since it came, or was idle */
+	uint32_t asleep;     /* atomic: sleeps until a descriptor is ready, or it is kicked */
+	int kick_fd;	     /* atomic: what wakes it then; 0: it never sleeps like that */
 	void *stack_lo;
 	void *stack_top;
 	struct upabi_vcore_stats *stats; /* own_stats, or a line that outlives us (publish.c) */
@@ -163,6 +165,9 @@ struct up_fork_ops {
 struct up_io_ops {
 	/* Vcore context, and nothing to run: makes ready whose descriptors are. */
 	void (*look)(uint32_t v);
+	/* The same, once one is ready or somebody kicks the vcore; for a moment at the most.  False: nobody
+	 * has waited there yet. */
+	bool (*sleep)(uint32_t v);
 	/* Vcore context, about to give its core back: nobody looks from here on. */
 	void (*leave)(uint32_t v);
 	void (*fini)(void);   /* nothing runs any more */
@@ -295,6 +300,9 @@ void up_ready_mine(struct up_uthread *first);
 /* The same without the last. */
 void up_ready_here(struct up_uthread *u, enum upcall_why why);
 void up_push_back(struct up_uthread *u); /* any context */
+/* Any context: whoever sleeps on a vcore of its own looks again.  Behind what it is to see. */
+void up_vcore_kick(uint32_t v);
+void up_vcore_kick_one(void);
 /* Work has come that is no uthread: brings in a vcore that is idle or missing.  As up_ready(). */
 void up_wake_vcore(void);
 

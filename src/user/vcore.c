@@ -316,6 +316,51 @@ static struct up_uthread *pick_io(struct up_vcore *vc)
 	return pick(vc);
 }
 
+void up_vcore_kick(uint32_t v)
+{
+	struct up_vcore *vc = &up_rt.vcores[v];
+	uint64_t one = 1;
+
+	/* seq_cst: behind what it is to see; pairs with sleep_awhile() */
+	if (UP_UNLIKELY(up_load_seq_cst(&vc->asleep)) && !UP_MUT(io_sleeper_not_kicked))
+		up_syscall3(SYS_write, up_load_relaxed(&vc->kick_fd), (long)&one, sizeof(one));
+}
+
+void up_vcore_kick_one(void)
+{
+	uint32_t v;
+
+	up_fence_seq_cst(); /* behind what it is to see */
+	for (v = 0; v < up_rt.max_vcores; v++)
+		if (up_load_relaxed(&up_rt.vcores[v].asleep)) {
+			up_vcore_kick(v);
+			return;
+		}
+}
+
+/*
+ * A program that waits for descriptors has the next ready in a moment as a rule: the core is kept for as
+ * long, and Linux' to use.  Who gives us something meanwhile kicks; what the kernel side alone says waits
+ * until the moment is over.
+ */
+static bool sleep_awhile(struct up_vcore *vc, struct up_uthread **ret_u)
+{
+	const struct up_io_ops *io = up_load_acquire(&up_rt.io);
+	bool slept = true;
+
+	if (!io || !up_load_relaxed(&vc->kick_fd))
+		return false;
+	up_store_seq_cst(&vc->asleep, 1); /* then look: pairs with up_vcore_kick() */
+	*ret_u = pick(vc);
+	if (!*ret_u && !pending(vc))
+		slept = io->sleep(vc->id);
+	up_xchg_seq_cst(&vc->asleep,
+			0); /* before the looks of whoever comes next, pending() first */
+	if (slept && !*ret_u)
+		*ret_u = pick(vc);
+	return slept;
+}
+
 /* Looks for work for a while.  NULL: something is pending, or there is none. */
 static struct up_uthread *idle_look(struct up_vcore *vc)
 {
@@ -327,6 +372,8 @@ static struct up_uthread *idle_look(struct up_vcore *vc)
 	up_trace(vc, UPABI_TR_IDLE, 0, 0, 0);
 	if (fork)
 		fork->hungry();
+	if (!fork && sleep_awhile(vc, &u))
+		return u;
 	do {
 		vc->stats->idle_looks++;
 		u = pick(vc);
@@ -352,8 +399,10 @@ static void mark_idle(uint32_t self)
 		if (v == self || !up_load_relaxed(&up_rt.vcores[v].idle))
 			continue;
 		/* acquire: one that comes online behind this look finds what we have queued */
-		if (up_load_acquire(&port->vmap[v].valid) || UP_MUT(first_idle_marked))
+		if (up_load_acquire(&port->vmap[v].valid) || UP_MUT(first_idle_marked)) {
 			up_store_seq_cst(&port->vc[v].notif_pending, 1);
+			up_vcore_kick(v);
+		}
 		if (UP_MUT(first_idle_marked))
 			break;
 	}
@@ -637,6 +686,7 @@ static void ready_from_outside(struct up_uthread *u)
 
 	up_san_release(u);
 	up_push_back(u);
+	up_vcore_kick_one();
 	slot = up_port_outside_get(up_rt.port);
 	up_port_call(up_rt.port, slot, UPABI_OP_NOTIFY, arg, NULL);
 	up_port_outside_put(up_rt.port, slot);
