@@ -24,6 +24,8 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+struct statx; /* sys/stat.h */
+
 #pragma GCC visibility push(default)
 
 /*
@@ -102,6 +104,26 @@ ssize_t upcall_splice(int in, off_t *in_off, int out, off_t *out_off, size_t sz,
 /* As sendfile(2), sz bytes or up to the end of the file.  Context: any but vcore; may block.  Errors: its,
  * negative, and see above. */
 ssize_t upcall_sendfile(int out, int in, off_t *off, size_t sz);
+
+/* A file by its name: a descriptor, which the caller closes, as openat(2).  Context: any but vcore; may
+ * block.  Errors: as openat(2), negative. */
+int upcall_openat(int dir, const char *path, int flags, mode_t mode);
+
+/* What a file is, as statx(2): 0.  Context: any but vcore; may block.  Errors: as statx(2), negative. */
+int upcall_statx(int dir, const char *path, int flags, unsigned mask, struct statx *ret_stat);
+
+/* What has been written is on the disk when it returns 0, as fsync(2).  Context: any but vcore; may block.
+ * Errors: as fsync(2), negative, and see above. */
+int upcall_fsync(int fd);
+
+/* As upcall_fsync(), of the file's bytes: fdatasync(2).  Context: any but vcore; may block.  Errors: as
+ * fdatasync(2), negative, and see above. */
+int upcall_fdatasync(int fd);
+
+/* Until a child has ended: its number, as waitpid(2).  One of several (pid 0 or below), and other flags
+ * than WNOHANG, are waited for inside Linux.  Context: any but vcore; may block.  Errors: as waitpid(2),
+ * negative, and see above. */
+pid_t upcall_waitpid(pid_t pid, int *ret_status, int flags);
 
 /* As close(2): 0.  Who waits for the descriptor gets -EBADF.  Context: any but vcore; may block as
  * close(2) may.  Errors: its, negative. */

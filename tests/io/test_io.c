@@ -9,7 +9,9 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 
 static void make_pair(int *fd)
@@ -664,6 +666,65 @@ static int direct_file(void)
 	return 0;
 }
 
+/* Names, the disk, children, and what Linux tells as bytes. */
+static int other_calls(void)
+{
+	struct itimerspec soon = { .it_value = { 0, 2000000 } };
+	char name[] = "/var/tmp/upcall-io-XXXXXX";
+	int fd = mkstemp(name), status = -1;
+	struct signalfd_siginfo si;
+	struct statx st;
+	uint64_t nr;
+	sigset_t set;
+	pid_t pid;
+
+	CHECK(fd >= 0);
+	close(fd);
+	rt_start(2);
+	fd = upcall_openat(AT_FDCWD, name, O_RDWR | O_CLOEXEC, 0);
+	CHECK(fd >= 0);
+	CHECK_INT(upcall_openat(AT_FDCWD, "/nowhere/at/all", O_RDONLY, 0), -ENOENT);
+	CHECK_INT(upcall_write(fd, "bytes", 5), 5);
+	CHECK_INT(upcall_fsync(fd), 0);
+	CHECK_INT(upcall_fdatasync(fd), 0);
+	CHECK_INT(upcall_fsync(-1), -EBADF);
+	CHECK_INT(upcall_statx(fd, "", AT_EMPTY_PATH, STATX_SIZE, &st), 0);
+	CHECK_INT(st.stx_size, 5);
+	CHECK_INT(upcall_statx(fd, (void *)8, 0, STATX_SIZE, &st), -EFAULT);
+	CHECK_INT(upcall_close(fd), 0);
+	unlink(name);
+
+	fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+	CHECK_INT(timerfd_settime(fd, 0, &soon, NULL), 0);
+	CHECK_INT(upcall_read(fd, &nr, sizeof(nr)), sizeof(nr));
+	CHECK_INT(nr, 1);
+	upcall_close(fd);
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR2);
+	CHECK_INT(pthread_sigmask(SIG_BLOCK, &set, NULL), 0);
+	fd = signalfd(-1, &set, SFD_CLOEXEC);
+	upcall_io_deadline(upcall_now_ns() + 2 * MS);
+	CHECK_INT(upcall_read(fd, &si, sizeof(si)), -ETIMEDOUT);
+	upcall_io_deadline(UPCALL_FOREVER);
+	upcall_close(fd);
+
+	pid = fork();
+	if (!pid) {
+		usleep(20000);
+		_exit(7);
+	}
+	CHECK_INT(upcall_waitpid(pid, &status, WNOHANG), 0);
+	upcall_io_deadline(upcall_now_ns() + 2 * MS);
+	CHECK_INT(upcall_waitpid(pid, &status, 0), -ETIMEDOUT);
+	upcall_io_deadline(UPCALL_FOREVER);
+	CHECK_INT(upcall_waitpid(pid, &status, 0), pid);
+	CHECK_INT(WEXITSTATUS(status), 7);
+	CHECK_INT(upcall_waitpid(pid, &status, 0), -ECHILD);
+	CHECK_INT(upcall_waitpid(-1, &status, 0), -ECHILD);
+	rt_stop();
+	return 0;
+}
+
 /* ---- the runtime around it ---- */
 
 static int again_and_fork(void)
@@ -719,6 +780,7 @@ static const struct apart cases[] = {
 	CASE("sendfile and splice", moved),
 	CASE("splice both ways on the same sockets", moved_both_ways),
 	CASE("files past the cache", direct_file),
+	CASE("names, the disk, clocks, children", other_calls),
 	CASE("started again, and in a child", again_and_fork),
 };
 
