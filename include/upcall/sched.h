@@ -56,6 +56,11 @@ struct upcall_sched_ops {
  * with it, not to be freed.  Context: any; does not block.  Errors: none, NULL for NULL. */
 void **upcall_sched_words(struct upcall_uthread *u);
 
+/* In an operation but init and fini: a word that nobody else who is in one has, whatever its vcore; others
+ * may look at it.  Zero at the beginning, and to be left so; it stays until upcall_stop().  Context: an
+ * operation, does not block.  Errors: none; NULL where nothing has been started. */
+uint32_t *upcall_sched_own_word(void);
+
 /* The default: a queue a vcore, first in, first out within each priority, of which the lower ones get a
  * turn now and then; idle vcores steal. */
 extern const struct upcall_sched_ops upcall_sched_steal;

@@ -20,17 +20,23 @@
 
 /*
  * Sleeps while *word is expected, until deadline_ns on CLOCK_MONOTONIC. 0: woken, maybe for no
- * cause; -EAGAIN: *word was another value; -ETIMEDOUT; -EINTR.
+ * cause; -EAGAIN: *word was another value; -ETIMEDOUT; -EINTR.  Linux does not read the mark.
  */
-static UP_SYSCALL_INLINE int up_futex_wait_op(uint32_t *word, uint32_t expected,
-					      uint64_t deadline_ns, int flags)
+static UP_SYSCALL_INLINE int up_futex_wait_marked(uint32_t *word, uint32_t expected,
+						  uint64_t deadline_ns, int flags, long mark)
 {
 	struct timespec ts = up_ns_timespec(deadline_ns);
 	struct timespec *until = deadline_ns == UP_FUTEX_FOREVER ? NULL : &ts;
 
 	/* WAIT_BITSET, unlike WAIT, takes an absolute time: nothing reads a clock first. */
 	return (int)up_syscall6(SYS_futex, (long)word, FUTEX_WAIT_BITSET | flags, (long)expected,
-				(long)until, 0, (long)FUTEX_BITSET_MATCH_ANY);
+				(long)until, mark, (long)FUTEX_BITSET_MATCH_ANY);
+}
+
+static UP_SYSCALL_INLINE int up_futex_wait_op(uint32_t *word, uint32_t expected,
+					      uint64_t deadline_ns, int flags)
+{
+	return up_futex_wait_marked(word, expected, deadline_ns, flags, 0);
 }
 
 /* Wakes at most nr sleepers; the result is how many, or -errno. */

@@ -14,6 +14,16 @@
 /* Some microseconds: longer than the lock is held by a thread that runs, shorter than a sleep. */
 #define SPINS 100
 
+int up_lock_sleep(uint32_t *word, uint32_t expected, uint64_t deadline_ns)
+{
+	return up_futex_wait_marked(word, expected, deadline_ns, FUTEX_PRIVATE_FLAG, UP_LOCK_MARK);
+}
+
+void up_lock_rouse(uint32_t *word)
+{
+	up_futex_wake_private(word, 1);
+}
+
 bool up_lock_try(struct up_lock *l)
 {
 	uint32_t was = 0;
@@ -34,12 +44,12 @@ void up_lock_take_slowly(struct up_lock *l)
 	 * Acquire as above. */
 	while (up_xchg_acquire(&l->word, 2) != 0) {
 		UP_INJECT(lock_before_sleep);
-		up_futex_wait_private(&l->word, 2, UP_FUTEX_FOREVER);
+		up_lock_sleep(&l->word, 2, UP_FUTEX_FOREVER);
 	}
 }
 
 void up_lock_wake(struct up_lock *l)
 {
 	if (!UP_MUT(lock_wake_dropped))
-		up_futex_wake_private(&l->word, 1);
+		up_lock_rouse(&l->word);
 }

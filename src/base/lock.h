@@ -19,6 +19,12 @@ struct up_lock {
 	uint32_t word; /* 0 free, 1 held, 2 held and somebody may sleep */
 };
 
+/* Sleeps for a lock of ours, as up_futex_wait_private().  Whoever interrupts the sleep can tell it from one
+ * in a lock of libc's: by the call's fifth argument, which Linux does not read. */
+#define UP_LOCK_MARK 0x6b636f6c7075l
+int up_lock_sleep(uint32_t *word, uint32_t expected, uint64_t deadline_ns);
+void up_lock_rouse(uint32_t *word); /* one of them */
+
 bool up_lock_try(struct up_lock *l);
 void up_lock_take_slowly(struct up_lock *l);
 void up_lock_wake(struct up_lock *l);

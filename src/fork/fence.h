@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Two fences that order each other, of which one costs nothing: whoever is in the heavy one waits until
- * each core that runs a thread of this process has executed a full fence.  So accesses on both sides of
- * a light fence, on any thread, are ordered as by a full one against those on both sides of a heavy one.
+ * Two fences that order each other, of which one costs nothing (base/fence.h) where Linux offers that,
+ * and both are ordinary ones where it does not.
  *
  * And the word that every push reads: may anybody be waiting for tasks?
  */
@@ -14,6 +13,7 @@
 
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "base/fence.h"
 #include "base/mutant.h"
 
 /* A vcore has found nothing to run, or fewer are online than wanted, and nobody has been told of a task
@@ -25,12 +25,16 @@
 extern uint32_t up_eager; /* read by every push and pop, written rarely */
 
 void up_fence_init(void);
-#ifdef UP_ATOMIC_REPLACEMENT
-#define up_heavy_fence() (explore_fence_all(), true)
-#else
+
 /* Any context; a system call.  false: it was refused, and nothing is ordered. */
-bool up_heavy_fence(void);
-#endif
+static inline bool up_heavy_fence(void)
+{
+	if (up_load_relaxed(&up_eager) & UP_EAGER_FENCED) {
+		up_fence_seq_cst(); /* pairs with the one in up_light_fence() */
+		return true;
+	}
+	return up_fence_all();
+}
 
 static inline void up_light_fence(void)
 {

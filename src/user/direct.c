@@ -152,9 +152,9 @@ bool up_direct_call(struct up_uthread *u, void (*fn)(struct upcall_uthread *, vo
 	return true;
 }
 
-bool up_direct_end(struct up_uthread *u, void (*fn)(struct upcall_uthread *, void *))
+bool up_direct_end(struct up_act *a, struct up_uthread *u,
+		   void (*fn)(struct upcall_uthread *, void *))
 {
-	struct up_act *a = up_direct_begin();
 	struct up_uthread *n = next_for(a, u, fn, NULL);
 
 	if (!n)

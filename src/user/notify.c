@@ -16,6 +16,7 @@
 #include "user/uthread.h"
 
 #include <errno.h>
+#include <sys/syscall.h>
 
 #include "base/atomic.h"
 #include "base/inject.h"
@@ -116,6 +117,15 @@ static bool is_put_off(struct up_act *a, uint64_t run)
 	return a->gs.cs_depth && up_run_state(run) == UP_RUN_UTHREAD && !is_forced(a);
 }
 
+/* It sleeps for a lock of ours, in a section of ours, which belongs to its activation: who holds the lock
+ * needs nobody's turn. */
+static bool in_our_lock(const ucontext_t *uc)
+{
+	struct up_frame_call c = up_frame_call(uc);
+
+	return c.nr == SYS_futex && c.arg[4] == UP_LOCK_MARK && !UP_MUT(lock_turned_out);
+}
+
 /* A call into the kernel side is under way, in the activation's own slot: who makes it stays, until it
  * has read the answer. */
 static bool in_port_call(const struct up_act *a)
@@ -164,7 +174,7 @@ static void on_notify(int sig, siginfo_t *si, void *ucv)
 		/* Even out of a section or an announced call, while it stands at the call in which it
 		 * slept, and has not been replaced after all. */
 		turned_out = turned_out && !UP_COOPERATIVE && up_run_state(run) == UP_RUN_UTHREAD &&
-			     !in_port_call(a) && up_frame_at_syscall(uc);
+			     !in_port_call(a) && !in_our_lock(uc) && up_frame_at_syscall(uc);
 		a->stats->restarts += turned_out && !mended; /* Linux has put that back */
 		if (up_run_state(run) == UP_RUN_UTHREAD && (turned_out || !is_put_off(a, run))) {
 			in_uthread(a, run, uc, is_slice, turned_out);

@@ -79,14 +79,6 @@ struct up_cell *up_cell_take(void)
 	return &up_rt.cells[up_rt.nr_cells - 1];
 }
 
-void up_cell_drop(struct up_cell *c)
-{
-	if (UP_UNLIKELY(c == &up_rt.cells[up_rt.nr_cells - 1]))
-		up_lock_drop(&up_rt.outside_lock);
-	else
-		up_section_leave();
-}
-
 /* Of a batch its first slot, which has these words to itself: how many they are, and the next batch. */
 static uint32_t *nr_of(struct up_uthread *first)
 {

@@ -75,6 +75,11 @@ void **upcall_sched_words(struct upcall_uthread *u)
 	return u ? ((struct up_uthread *)u)->sched_words : NULL;
 }
 
+uint32_t *upcall_sched_own_word(void)
+{
+	return UP_LIKELY(up_rt.cells != NULL) ? &up_cell_mine()->sched_word : NULL;
+}
+
 /* ---- leaving the stack ---- */
 
 static bool enter_vcore(void)
@@ -339,28 +344,25 @@ static void ended(struct upcall_uthread *self, void *arg)
 }
 
 /* Who waits for us already goes on at once, in our place: nobody else changes the word any more. */
-static bool end_for_joiner(struct up_uthread *u)
+static inline bool end_for_joiner(struct up_act *a, struct up_uthread *u)
 {
-	struct up_act *a = up_direct_begin();
-	struct up_uthread *j;
+	/* acquire: pairs with join_wait(): its context is saved */
+	struct up_uthread *j = up_load_acquire(&u->joiner);
 
-	if (!a)
+	if ((uintptr_t)j <= (uintptr_t)LAST_MARK || !up_direct_fits(j))
 		return false;
-	j = up_load_acquire(&u->joiner); /* pairs with join_wait(): its context is saved */
-	if ((uintptr_t)j > (uintptr_t)LAST_MARK && up_direct_fits(j)) {
-		u->state = UP_U_DONE;
-		UP_PROBE3(uthread__ready, j->id, a->vcore, UPCALL_WOKEN);
-		up_store_relaxed(&u->joiner, CLAIMED); /* j reads it, here */
-		up_direct_over(a, u, j);
-		return true;
-	}
-	up_section_leave();
-	return false;
+	u->state = UP_U_DONE;
+	UP_PROBE3(uthread__ready, j->id, a->vcore, UPCALL_WOKEN);
+	up_store_relaxed(&u->joiner, CLAIMED); /* j reads it, here */
+	up_direct_over(a, u, j);
+	return true;
 }
 
 /* What up_arch_over() is to be told, which is all that is left to do. */
 static void *end(struct up_uthread *u, void *value)
 {
+	struct up_act *a;
+
 	UP_PROBE1(uthread__end, u->id);
 	up_san_release(u);
 	u->value = value;
@@ -372,9 +374,10 @@ static void *end(struct up_uthread *u, void *value)
 	up_libc_gone(u);
 	if (u->deque)
 		up_rt.fork->end(u);
-	if (end_for_joiner(u))
+	a = up_direct_begin();
+	if (a && end_for_joiner(a, u))
 		return NULL;
-	if (!up_direct_end(u, ended)) {
+	if (!up_direct_end(a, u, ended)) {
 		up_sched_call(u, ended, NULL);
 		UP_BUG();
 	}
@@ -421,6 +424,7 @@ static inline void clear(struct up_uthread *u)
 	size_t i;
 
 	UP_STATIC_ASSERT(offsetof(struct up_uthread, stack) % sizeof(words) == 0, "a rest is left");
+#pragma GCC unroll 16
 	for (i = 0; i < offsetof(struct up_uthread, stack); i += sizeof(words)) {
 		*(words *)((char *)u + i) = none;
 		up_compiler_barrier();
@@ -572,12 +576,16 @@ static void join_wait(struct upcall_uthread *self, void *arg)
  */
 static int claim(struct up_uthread *u, struct up_uthread *as, bool *ret_ended)
 {
-	struct up_uthread *was = NULL;
+	/* relaxed: a guess, so that where it has ended there is one exchange and not two */
+	struct up_uthread *was = up_load_relaxed(&u->joiner);
 
-	/* acq_rel: pairs with ended()'s exchange */
+	/* acq_rel, both: pairs with ended()'s exchange */
 	*ret_ended = false;
-	if (up_cas_acq_rel(&u->joiner, &was, as))
-		return 0;
+	if (was != DONE) {
+		was = NULL;
+		if (up_cas_acq_rel(&u->joiner, &was, as))
+			return 0;
+	}
 	*ret_ended = was == DONE && up_cas_acq_rel(&u->joiner, &was, CLAIMED);
 	if (*ret_ended || UP_MUT(join_unchecked))
 		return 0;

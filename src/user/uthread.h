@@ -107,7 +107,8 @@ struct up_cell {
 	struct up_uthread *slots;
 	uint32_t nr_slots;
 	uint64_t next_id, end_id; /* numbers for uthreads */
-	int64_t counted; /* uthreads that count among those that have signals open, as a sum */
+	int64_t counted;     /* uthreads that count among those that have signals open, as a sum */
+	uint32_t sched_word; /* upcall_sched_own_word() */
 } __attribute__((aligned(64)));
 
 /* Where a vcore's records go. */
@@ -256,7 +257,8 @@ void up_direct_to(struct up_act *a, struct up_uthread *u, struct up_uthread *n, 
 /* Leaves u for good, which has nothing left to do but up_arch_over(NULL). */
 void up_direct_over(struct up_act *a, struct up_uthread *u, struct up_uthread *n);
 /* The same for the scheduler's next, as up_direct_call(): true, then up_arch_over(u). */
-bool up_direct_end(struct up_uthread *u, void (*fn)(struct upcall_uthread *, void *));
+bool up_direct_end(struct up_act *a, struct up_uthread *u,
+		   void (*fn)(struct upcall_uthread *, void *));
 /* On the next one's stack: runs fn for one that is off its own. */
 void up_direct_left(void *u);
 /* The same over the transition stack, whatever n is. */
@@ -342,7 +344,13 @@ void up_slot_fini(void);
 void up_slot_fork_child(void);
 /* The caller's cell, and a section until it is dropped. */
 struct up_cell *up_cell_take(void);
-void up_cell_drop(struct up_cell *c);
+static inline void up_cell_drop(struct up_cell *c)
+{
+	if (UP_UNLIKELY(c == &up_rt.cells[up_rt.nr_cells - 1]))
+		up_lock_drop(&up_rt.outside_lock);
+	else
+		up_section_leave();
+}
 /* The same for who knows to be a uthread, in a section of ours. */
 static inline struct up_cell *up_cell_mine(void)
 {

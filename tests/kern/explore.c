@@ -28,6 +28,8 @@ static struct {
 	unsigned nr_buffer[EXPLORE_THREADS];
 	bool done[EXPLORE_THREADS];
 	bool fencing[EXPLORE_THREADS]; /* waits for its buffer to be empty */
+	const volatile uint32_t *waits[EXPLORE_THREADS], *sleeps[EXPLORE_THREADS];
+	uint32_t wait_val[EXPLORE_THREADS];
 	uint64_t hist[EXPLORE_THREADS];
 	int running; /* -1: outside, where accesses are plain */
 	uint64_t *seen;
@@ -129,6 +131,36 @@ void explore_fence_all(void)
 	x.hist[x.running] = mix(x.hist[x.running], 4);
 }
 
+void explore_wait_while(const volatile uint32_t *ptr, uint32_t val)
+{
+	int me = x.running;
+
+	x.waits[me] = ptr;
+	x.wait_val[me] = val;
+	step();
+	x.waits[me] = NULL;
+}
+
+void explore_sleep_if(const volatile uint32_t *ptr, uint32_t val)
+{
+	int me = x.running;
+
+	explore_fence();
+	if (*ptr == val) {
+		x.sleeps[me] = ptr;
+		step();
+	}
+	explore_note(*ptr);
+}
+
+void explore_wake(const volatile uint32_t *ptr)
+{
+	explore_fence();
+	for (int t = 0; t < EXPLORE_THREADS; t++)
+		if (x.sleeps[t] == ptr)
+			x.sleeps[t] = NULL;
+}
+
 static void body(int me)
 {
 	x.running = me;
@@ -147,6 +179,7 @@ static void start(int me)
 	makecontext(&x.ctx[me], (void (*)(void))body, 1, me);
 	x.nr_buffer[me] = 0;
 	x.fencing[me] = false;
+	x.waits[me] = x.sleeps[me] = NULL;
 	x.hist[me] = 0;
 	x.done[me] = !x.e->thread[me];
 	if (!x.done[me])
@@ -155,7 +188,8 @@ static void start(int me)
 
 static bool can_step(int me)
 {
-	return !x.done[me] && !(x.fencing[me] && x.nr_buffer[me]);
+	return !x.done[me] && !x.sleeps[me] && !(x.fencing[me] && x.nr_buffer[me]) &&
+	       !(x.waits[me] && *x.waits[me] == x.wait_val[me]);
 }
 
 /* The first time that this state is met? */
@@ -173,7 +207,8 @@ static bool is_new(uint64_t *states)
 		h = mix(h, word);
 	}
 	for (int t = 0; t < EXPLORE_THREADS; t++) {
-		h = mix(h, x.nr_buffer[t] + 7 * x.done[t]);
+		h = mix(h,
+			x.nr_buffer[t] + 32 * x.done[t] + 64 * !!x.waits[t] + 128 * !!x.sleeps[t]);
 		for (unsigned i = 0; i < x.nr_buffer[t]; i++)
 			h = mix(mix(h, (uintptr_t)x.buffer[t][i].ptr), x.buffer[t][i].val);
 	}

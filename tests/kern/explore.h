@@ -28,6 +28,12 @@ struct explore_result {
 	char trace[512]; /* its steps: a number a step of that thread, a letter a store let out */
 };
 
+/* From within a thread: goes on when the word's memory says something else. */
+void explore_wait_while(const volatile uint32_t *ptr, uint32_t val);
+/* Sleeps if it does not; until it is woken, for ever if it never is. */
+void explore_sleep_if(const volatile uint32_t *ptr, uint32_t val);
+void explore_wake(const volatile uint32_t *ptr);
+
 void explore_all(const struct explore *e, struct explore_result *ret_result);
 
 #endif

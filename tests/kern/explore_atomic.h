@@ -50,6 +50,7 @@ void explore_note(uint64_t read);
 #define up_store_release(ptr, val)     X_STORE(ptr, val)
 #define up_store_seq_cst(ptr, val)     (X_STORE(ptr, val), explore_fence())
 #define up_xchg_acquire(ptr, val)      X_RMW(__atomic_exchange_n, ptr, val)
+#define up_xchg_release(ptr, val)      X_RMW(__atomic_exchange_n, ptr, val)
 #define up_fetch_or_relaxed(ptr, val)  X_RMW(__atomic_fetch_or, ptr, val)
 #define up_fetch_or_release(ptr, val)  X_RMW(__atomic_fetch_or, ptr, val)
 #define up_fetch_and_relaxed(ptr, val) X_RMW(__atomic_fetch_and, ptr, val)
@@ -65,6 +66,7 @@ void explore_note(uint64_t read);
 #define up_fence_acquire()	       ((void)0)
 #define up_fence_release()	       ((void)0)
 #define up_fence_seq_cst()	       explore_fence()
+#define up_cpu_relax()		       ((void)0)
 #define up_compiler_barrier()	       __atomic_signal_fence(__ATOMIC_SEQ_CST)
 
 #endif

@@ -7,9 +7,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fence.h"
 #include "several.h"
 
 #define S upcall_sched_steal
+
+static uint32_t seats[SEVERAL_THREADS];
+static __thread uint32_t *own_seat; /* NULL: it has none */
+static int cpu_of[SEVERAL_THREADS] = { -1, -1, -1 };
+
+uint32_t *__wrap_upcall_sched_own_word(void);
+int __wrap_upcall_vcore_cpu(unsigned vcore);
+
+uint32_t *__wrap_upcall_sched_own_word(void)
+{
+	return own_seat;
+}
+
+int __wrap_upcall_vcore_cpu(unsigned vcore)
+{
+	return cpu_of[vcore];
+}
 
 static void begin(unsigned vcores)
 {
@@ -42,7 +60,7 @@ static void taken_out(void)
 	begin(2);
 	S.ready(at(0), 0, UPCALL_NEW);
 	tap_ok(!S.take(at(0), 1) && S.take(at(0), 0) && !S.take(at(0), 0) && !S.pick(0),
-	       "the youngest is taken out once, where it lies");
+	       "one alone is taken out once, where it lies");
 	S.ready(at(0), 0, UPCALL_NEW);
 	S.ready(at(1), 0, UPCALL_NEW);
 	S.ready(at(2), 0, UPCALL_NEW);
@@ -159,8 +177,8 @@ static void none_starves_here(void)
 	S.fini();
 }
 
-/* Vcore 1 has no core; vcore 0 has always something of its own, of this priority. */
-static void abandoned_served(int8_t prio)
+/* Vcore 1 has no core, or else; vcore 0 has always something of its own, of this priority. */
+static void abandoned_served(int8_t prio, const char *who)
 {
 	struct upcall_uthread *u;
 	unsigned i;
@@ -179,9 +197,37 @@ static void abandoned_served(int8_t prio)
 		if (number(u) < 9)
 			S.ready(u, 0, UPCALL_YIELDED);
 	}
-	tap_ok(found,
-	       "what lies with a vcore without a core is served beside priority %d (%u picks)",
+	tap_ok(found, "what lies with a vcore %s is served beside priority %d (%u picks)", who,
 	       prio, i);
+	S.fini();
+}
+
+/* Vcore 1 has a core, but picks nothing: it runs one that neither ends nor waits. */
+static void stuck_served(void)
+{
+	cpu_of[1] = 0;
+	abandoned_served(0, "that is stuck");
+	cpu_of[1] = -1;
+}
+
+/* Vcores that have as much to do as each other do not take it from each other. */
+static void left_alone(void)
+{
+	unsigned i, v, crossed = 0;
+	struct upcall_uthread *u;
+
+	begin(2);
+	cpu_of[0] = cpu_of[1] = 0;
+	for (i = 0; i < 4; i++)
+		S.ready(at(i), i / 2, UPCALL_NEW);
+	for (i = 0; i < 20000; i++)
+		for (v = 0; v < 2; v++) {
+			u = S.pick(v);
+			crossed += (unsigned)number(u) / 2 != v;
+			S.ready(u, v, UPCALL_YIELDED);
+		}
+	tap_ok(!crossed, "who picks its own keeps it (%u times it did not)", crossed);
+	cpu_of[0] = cpu_of[1] = -1;
 	S.fini();
 }
 
@@ -219,9 +265,96 @@ static void by_several(bool ranks)
 	several_at_once(&S, ranks, ranks ? "all priorities" : "one priority");
 }
 
+/* ---- a queue that leans towards its vcore's ---- */
+
+#define OWNER_STEPS 2000000u
+
+static struct {
+	atomic_uint steps, inside, stolen;
+	atomic_bool over;
+} lean;
+
+static void has(struct upcall_uthread *u, unsigned vcore)
+{
+	atomic_fetch_add(&several.picked, 1);
+	if (atomic_fetch_add(&several.owned[number(u)], 1))
+		atomic_fetch_add(&several.twice, 1);
+	atomic_fetch_sub(&several.owned[number(u)], 1);
+	S.ready(u, vcore, UPCALL_YIELDED);
+}
+
+static void *owns(void *arg)
+{
+	struct upcall_uthread *u;
+	unsigned i;
+
+	own_seat = &seats[0];
+	for (i = 0; i < OWNER_STEPS; i++) {
+		u = i % 4 ? S.pick(0) : at(i / 4 % SEVERAL_ITEMS);
+		if (u && (i % 4 || S.take(u, 0)))
+			has(u, 0);
+		atomic_store_explicit(&lean.steps, i, memory_order_relaxed);
+	}
+	atomic_store(&lean.over, true);
+	return NULL;
+}
+
+/* Comes when the owner has been alone for a while, and gives back what it has taken. */
+static void *robs(void *arg)
+{
+	unsigned v = (unsigned)(uintptr_t)arg, random = v, from, i;
+	struct upcall_uthread *u;
+
+	own_seat = &seats[v];
+	while (!atomic_load(&lean.over)) {
+		random = random * 1664525u + 1013904223u;
+		from = atomic_load(&lean.steps);
+		while (atomic_load(&lean.steps) - from < random >> 18 && !atomic_load(&lean.over))
+			if (__atomic_load_n(&seats[0], __ATOMIC_RELAXED))
+				atomic_fetch_add(&lean.inside, 1);
+		for (i = 0; i < 1 + (random >> 8) % 16; i++) {
+			u = S.pick(v);
+			atomic_fetch_add(&lean.stolen, !!u);
+			if (u)
+				has(u, 0);
+		}
+	}
+	return NULL;
+}
+
+static void one_at_ease(void)
+{
+	pthread_t t[SEVERAL_THREADS];
+	uintptr_t i;
+	unsigned left = 0;
+
+	begin(SEVERAL_THREADS);
+	atomic_store(&several.twice, 0);
+	atomic_store(&several.picked, 0);
+	for (i = 0; i < SEVERAL_ITEMS; i++)
+		S.ready(at((unsigned)i), 0, UPCALL_NEW);
+	for (i = 0; i < SEVERAL_THREADS; i++)
+		if (pthread_create(&t[i], NULL, i ? robs : owns, (void *)i))
+			abort();
+	for (i = 0; i < SEVERAL_THREADS; i++)
+		pthread_join(t[i], NULL);
+	while (S.pick(0))
+		left++;
+	tap_ok(!atomic_load(&several.twice) && left == SEVERAL_ITEMS,
+	       "one at ease, two who rob it: %u had twice, %u of %u left, %u picks, %u robbed",
+	       atomic_load(&several.twice), left, SEVERAL_ITEMS, atomic_load(&several.picked),
+	       atomic_load(&lean.stolen));
+	if (up_fence_all_init())
+		tap_ok(atomic_load(&lean.inside) && atomic_load(&lean.stolen),
+		       "... its queue leans towards it");
+	else
+		tap_skip("its queue leans towards it", "membarrier() is not offered");
+	S.fini();
+}
+
 int main(void)
 {
-	tap_plan(19);
+	tap_plan(23);
 	in_order();
 	taken_out();
 	by_priority();
@@ -229,10 +362,13 @@ int main(void)
 	none_before_rare();
 	none_before_rare_elsewhere();
 	none_starves_here();
-	abandoned_served(0);
-	abandoned_served(1);
+	abandoned_served(0, "without a core");
+	abandoned_served(1, "without a core");
+	stuck_served();
+	left_alone();
 	stolen();
 	by_several(false);
 	by_several(true);
+	one_at_ease();
 	return tap_done();
 }

@@ -432,6 +432,57 @@ static int keeps_its_slot(void)
 	return end(u, 4);
 }
 
+/* ---- who waits for a lock of ours ---- */
+
+static struct up_lock ours;
+static atomic_bool let_gone;
+
+static void *holds_ours(void *arg)
+{
+	uint64_t until;
+
+	up_lock_take(&ours);
+	atomic_store(&locked, true);
+	for (until = apart_now_ns() + 100 * MS; apart_now_ns() < until;)
+		;
+	up_lock_drop(&ours);
+	return arg;
+}
+
+static void *waits_for_ours(void *arg)
+{
+	pthread_t outside;
+
+	CHECK_INT(pthread_create(&outside, NULL, holds_ours, NULL), 0);
+	while (!atomic_load(&locked))
+		;
+	up_preempt_disable();
+	up_lock_take(&ours);
+	CHECK(!atomic_load(&let_gone));
+	up_lock_drop(&ours);
+	up_preempt_enable();
+	CHECK_INT(pthread_join(outside, NULL), 0);
+	return arg;
+}
+
+static void *lets_go_too(void *arg)
+{
+	atomic_store(&let_gone, true);
+	let_go();
+	return arg;
+}
+
+/* What its section has begun on this activation must not go on on another. */
+static int stays_in_its_section(void)
+{
+	struct upcall_uthread *u[4];
+
+	begin(u);
+	u[2] = rt_make(waits_for_ours, &over);
+	u[3] = rt_make(lets_go_too, &over);
+	return end(u, 4);
+}
+
 static int no_watcher(unsigned nr, const char *name, void *arg)
 {
 	return !strcmp(name, "watch_start");
@@ -474,6 +525,7 @@ static const struct apart cases[] = {
 	CASE("semtimedop()'s timeout goes on", semtimedop_ends),
 	CASE("rt_sigtimedwait()'s timeout goes on", sigtimedwait_ends),
 	CASE("who makes a call into the kernel side stays until it is answered", keeps_its_slot),
+	CASE("who waits for a lock of ours stays in its section", stays_in_its_section),
 	CASE("a handler's call is made again before the interrupted one", handlers_call_again),
 	CASE("a call that a handler jumps out of is forgotten", left_by_jump),
 	CASE("all registers are as after the call", registers_stay),
