@@ -74,9 +74,7 @@ static void pump(struct pair *p, int in, int out)
 		upcall_close(pipe[0]);
 		upcall_close(pipe[1]);
 	}
-	shutdown(out, n ? SHUT_RDWR : SHUT_WR);
-	if (n)
-		shutdown(in, SHUT_RDWR);
+	shutdown(out, n ? SHUT_RDWR : SHUT_WR); /* so that the other direction ends as well */
 }
 
 static void *pump_back(void *arg)
