@@ -26,6 +26,8 @@
 
 /* How long a vcore looks for work before it gives its core back: about a same-core wake-up. */
 #define IDLE_NS 5000
+/* As many as a vcore keeps to itself for the moment; a request to a server takes some 10 us. */
+#define A_FEW 16
 
 static struct up_vcore *vcore_of(const struct up_act *a)
 {
@@ -322,7 +324,7 @@ void up_vcore_kick(uint32_t v)
 	uint64_t one = 1;
 
 	/* seq_cst: behind what it is to see; pairs with sleep_awhile() */
-	if (UP_UNLIKELY(up_load_seq_cst(&vc->asleep)) && !UP_MUT(io_sleeper_not_kicked))
+	if (UP_UNLIKELY(up_load_seq_cst(&vc->asleep)))
 		up_syscall3(SYS_write, up_load_relaxed(&vc->kick_fd), (long)&one, sizeof(one));
 }
 
@@ -706,18 +708,35 @@ void up_ready_here(struct up_uthread *u, enum upcall_why why)
 	outrank(u, v);
 }
 
-/* Vcore context, with nothing to run: one is for this vcore, and the rest is to be helped with. */
+static bool somebody_sleeps(void)
+{
+	uint32_t v;
+
+	for (v = 0; v < up_rt.max_vcores; v++)
+		if (up_load_relaxed(&up_rt.vcores[v].asleep))
+			return true;
+	return false;
+}
+
+/*
+ * Vcore context, with nothing to run: those whose descriptors are ready.  A few are soon dealt with, sooner
+ * than another vcore is here for them; and one that sleeps for a moment looks for work behind that, for
+ * those that are not.
+ */
 void up_ready_mine(struct up_uthread *first)
 {
 	uint32_t v = up_act_self_vc()->vcore;
 	struct up_uthread *u, *next;
-	bool several = first->next;
+	unsigned nr = 0;
 
 	for (u = first; u; u = next) {
 		next = u->next;
 		up_to_sched(u, v, UPCALL_WOKEN);
+		nr++;
 	}
-	if (several)
+	if (nr <= A_FEW && somebody_sleeps())
+		up_rt.vcores[v].came = false;
+	else if (nr > 1)
 		wake_vcore(v);
 }
 
