@@ -373,7 +373,7 @@ const struct probe probes_kernel[] = {
 	  "Linux 6.13 (MADV_GUARD_INSTALL)", look_guard },
 	{ "populate", false, "memory that is there before vcore context touches it", "Linux 5.14",
 	  look_populate },
-	{ "io_uring", false, "not used yet: I/O without a call each",
+	{ "io_uring", false, "files are read without a kernel thread each; else announced calls",
 	  "sysctl kernel.io_uring_disabled=0; containers' seccomp profiles often refuse it",
 	  look_io_uring },
 	{ "userfaultfd", false, "not used yet: page faults as messages",

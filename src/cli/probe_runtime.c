@@ -279,7 +279,7 @@ const struct probe probes_runtime[] = {
 	  look_start },
 	{ "uthreads", true, "threads that switch without Linux", "it comes with the runtime",
 	  look_uthreads },
-	{ "announced-calls", false, "a core goes on the moment that upcall_read() and others block",
+	{ "announced-calls", false, "a core goes on the moment that upcall_syscall() blocks",
 	  "it comes with the runtime", look_announced },
 	{ "watcher", false, "a core goes on when any call or a page fault blocks",
 	  "SCHED_IDLE and /proc/self/task must be allowed (seccomp, hidepid)", look_watcher },
