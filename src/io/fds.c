@@ -136,12 +136,20 @@ void up_fd_forget(int fd)
 
 bool up_fd_is_nonblocking(int fd)
 {
-	const struct up_fd *f = up_fd_find(fd);
+	struct up_fd *f = up_fd_find(fd);
 	long flags = get_flags(fd);
 
-	if (flags >= 0 && f && up_load_relaxed(&f->lent) && !UP_MUT(io_lent_seen))
-		return false;
-	return flags < 0 || (flags & O_NONBLOCK && !UP_MUT(io_nonblock_ignored));
+	if (flags < 0 || !(flags & O_NONBLOCK) || UP_MUT(io_nonblock_ignored))
+		return flags < 0;
+	if (!f)
+		return true;
+	/* Perhaps only for a call of ours: with the guard nobody is about to change that. */
+	up_guard(&f->side[0].guard);
+	flags = get_flags(fd);
+	if (f->lent && !UP_MUT(io_lent_seen))
+		flags = 0;
+	up_unguard(&f->side[0].guard, NULL);
+	return flags & O_NONBLOCK;
 }
 
 int up_fd_lend(int fd)
@@ -154,7 +162,7 @@ int up_fd_lend(int fd)
 	up_guard(&f->side[0].guard);
 	flags = get_flags(fd);
 	if (flags >= 0 && (f->lent || !(flags & O_NONBLOCK))) {
-		up_store_relaxed(&f->lent, f->lent + 1);
+		f->lent++;
 		up_syscall3(SYS_fcntl, fd, F_SETFL, flags | O_NONBLOCK);
 		flags = 0;
 	} else if (flags >= 0) {
@@ -171,7 +179,7 @@ void up_fd_give_back(int fd)
 
 	up_guard(&f->side[0].guard);
 	flags = get_flags(fd);
-	up_store_relaxed(&f->lent, f->lent - 1);
+	f->lent--;
 	if (!f->lent && flags >= 0)
 		up_syscall3(SYS_fcntl, fd, F_SETFL, flags & ~(long)O_NONBLOCK);
 	up_unguard(&f->side[0].guard, NULL);

@@ -3,8 +3,8 @@
  * What the files of this folder share.  Read this first.
  *
  * A call is tried without blocking.  What is not ready yet is waited for: by epoll where readiness is
- * a word that Linux knows for the descriptor, else (a file on a disk) in Linux itself, by a call of
- * which the runtime is told.
+ * a word that Linux knows for the descriptor, else (a file on a disk) by a request to io_uring, or in
+ * Linux itself, by a call of which the runtime is told.
  *
  * Interest in readiness belongs to nobody: an epoll set hangs on the process, not on the kernel thread
  * that registered, so that a vcore may be yielded, revoked or replaced with any number of uthreads
@@ -57,8 +57,7 @@ enum up_fd_kind {
 struct up_fd {
 	struct up_fd_side side[UP_IO_DIRS];
 	uint32_t kind; /* atomic: enum up_fd_kind */
-	uint32_t
-		lent; /* atomic, changed with the first guard: calls for which it is non-blocking */
+	uint32_t lent; /* the first guard: calls for which it is non-blocking */
 };
 
 /* A vcore's. */
@@ -124,6 +123,7 @@ bool up_io_nap(uint32_t set, int ms, struct up_wakes *k);
 void up_io_arm(uint32_t set, enum up_io_dir dir);
 /* All who wait for it look again. */
 void up_io_wake_all(int fd);
+
 /* try.c: a call under way. */
 struct up_io_try {
 	struct up_uthread *u; /* NULL: no uthread, so that the call is made as it is */

@@ -33,28 +33,30 @@ static bool wait_for(struct up_io_try *t, int in, int out)
 	return up_io_wait_for(t);
 }
 
-/* Once, and again when both may be ready; neither blocks meanwhile. */
-static void move(struct up_io_try *t, int in, int out, long (*fn)(const long *arg), const long *arg)
+/* Neither blocks meanwhile. */
+static long once(int in, int out, long (*fn)(const long *arg), const long *arg)
 {
 	int lent[2] = { lend(in), 1 };
+	long r;
 
 	if (lent[0] >= 0)
 		lent[1] = lend(out);
-	t->r = UP_MIN(lent[0], lent[1]);
-	while (t->r >= 0) {
-		t->r = fn(arg);
-		if (t->r == -EAGAIN) {
-			if (!wait_for(t, in, out))
-				break;
-		} else if (t->r != -EINTR) {
-			break;
-		}
-		t->r = 0;
-	}
+	r = UP_MIN(lent[0], lent[1]);
+	if (r >= 0)
+		r = fn(arg);
 	if (!lent[1])
 		up_fd_give_back(out);
 	if (!lent[0])
 		up_fd_give_back(in);
+	return r;
+}
+
+/* And again when both may be ready. */
+static void move(struct up_io_try *t, int in, int out, long (*fn)(const long *arg), const long *arg)
+{
+	do
+		t->r = once(in, out, fn, arg);
+	while (t->r == -EINTR || (t->r == -EAGAIN && wait_for(t, in, out)));
 }
 
 static long splice_once(const long *arg)

@@ -96,7 +96,6 @@ static int open_set(uint32_t v, enum up_io_dir dir)
 	if (!r)
 		r = add(up_io.top, made, EPOLLIN | EPOLLONESHOT, name_of(v, dir));
 	/* release: it is in the set of sets, armed from the beginning */
-	up_store_relaxed(&s->armed[dir], 1);
 	if (!r && up_cas_acq_rel(&s->ep[dir], &none, made)) {
 		if (dir == UP_IO_IN)
 			up_store_relaxed(&up_rt.vcores[v].kick_fd, s->kick);

@@ -67,29 +67,27 @@ ssize_t upcall_recvmsg(int fd, struct msghdr *msg, int flags)
 	return up_io_end(&t);
 }
 
-/* What a call has left of it, in place of it: Linux has read it by then, so it can be read.  Control
- * data go with the first bytes. */
-static ssize_t send_rest(struct up_io_try *t, const struct msghdr *msg, int flags)
+/* What a call has left of it: Linux has read it by then, so it can be read.  Control data go with the first
+ * bytes. */
+static void send_rest(struct up_io_try *t, const struct msghdr *msg, int flags)
 {
-	size_t total = 0, i, skip = t->done, left;
-	ssize_t r;
+	const struct iovec *v = msg->msg_iov;
+	size_t total = 0, before = 0, i;
+	bool again;
 
 	for (i = 0; i < msg->msg_iovlen; i++)
-		total += msg->msg_iov[i].iov_len;
-	for (i = 0; i < msg->msg_iovlen && t->done < total; i++) {
-		left = msg->msg_iov[i].iov_len;
-		if (skip >= left) {
-			skip -= left;
-			continue;
-		}
-		r = upcall_send(t->fd, (char *)msg->msg_iov[i].iov_base + skip, left - skip, flags);
-		if (r > 0)
-			t->done += (size_t)r;
-		if (r < 0 || (size_t)r < left - skip)
-			break;
-		skip = 0;
+		total += v[i].iov_len;
+	again = t->done < total;
+	while (again) {
+		for (; t->done - before >= v->iov_len; v++)
+			before += v->iov_len;
+		again = up_io_more(t,
+				   up_syscall6(SYS_sendto, t->fd,
+					       (long)v->iov_base + (long)(t->done - before),
+					       (long)(v->iov_len - (t->done - before)),
+					       flags | MSG_DONTWAIT, 0, 0),
+				   total);
 	}
-	return (ssize_t)t->done;
 }
 
 ssize_t upcall_sendmsg(int fd, const struct msghdr *msg, int flags)
@@ -104,7 +102,7 @@ ssize_t upcall_sendmsg(int fd, const struct msghdr *msg, int flags)
 				    up_syscall3(SYS_sendmsg, fd, (long)msg, flags | MSG_DONTWAIT));
 	if (t.r > 0 && !t.dont_wait) {
 		t.done = (size_t)t.r;
-		return send_rest(&t, msg, flags);
+		send_rest(&t, msg, flags);
 	}
 	return up_io_end(&t);
 }

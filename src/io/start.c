@@ -160,9 +160,9 @@ static int make(void)
 	if (!up_io.sets)
 		return -ENOMEM;
 	up_io.nr_sets = up_rt.max_vcores;
-	memset(up_io.sets, 0, up_io.nr_sets * sizeof(*up_io.sets));
 	for (v = 0; v < up_io.nr_sets; v++)
-		up_io.sets[v].ep[UP_IO_IN] = up_io.sets[v].ep[UP_IO_OUT] = up_io.sets[v].kick = -1;
+		up_io.sets[v] =
+			(struct up_io_set){ .ep = { -1, -1 }, .kick = -1, .armed = { 1, 1 } };
 	up_io.top = (int)up_syscall1(SYS_epoll_create1, EPOLL_CLOEXEC);
 	r = up_io.top < 0 ? up_io.top : up_listen_start();
 	if (r)

@@ -209,6 +209,19 @@ static int several_readers(void)
 	return 0;
 }
 
+/* In pieces, of which some are empty, more than the socket holds. */
+static void *write_pieces(void *arg)
+{
+	static char buf[1 << 18];
+	struct iovec v[6] = { { buf, 0 }, { buf, 1 << 18 }, { buf, 1 << 18 },
+			      { buf, 0 }, { buf, 1 << 18 }, { buf, 1 << 18 } };
+	struct msghdr m = { .msg_iov = v, .msg_iovlen = 6 };
+
+	memset(buf, 7, sizeof(buf));
+	CHECK_INT(upcall_sendmsg((int)(intptr_t)arg, &m, 0), 1 << 20);
+	return NULL;
+}
+
 static void *write_much(void *arg)
 {
 	static char buf[1 << 20];
@@ -219,7 +232,7 @@ static void *write_much(void *arg)
 }
 
 /* Both directions of one socket, by two uthreads; more than the socket holds. */
-static int both_ways(void)
+static int both_ways_by(void *(*fn)(void *))
 {
 	struct upcall_uthread *out, *in;
 	static char buf[1 << 16];
@@ -231,7 +244,7 @@ static int both_ways(void)
 	rt_start(1);
 	make_pair(fd);
 	in = rt_make(read_one, (void *)(intptr_t)fd[0]);
-	out = rt_make(write_much, (void *)(intptr_t)fd[0]);
+	out = rt_make(fn, (void *)(intptr_t)fd[0]);
 	upcall_yield();
 	upcall_sleep_ns(2 * MS);
 	while (got < 1 << 20) {
@@ -245,6 +258,16 @@ static int both_ways(void)
 	CHECK_INT(atomic_load(&sum), 5);
 	rt_stop();
 	return 0;
+}
+
+static int both_ways(void)
+{
+	return both_ways_by(write_much);
+}
+
+static int in_pieces(void)
+{
+	return both_ways_by(write_pieces);
 }
 
 /* ---- the ends of waits ---- */
@@ -771,6 +794,7 @@ static const struct apart cases[] = {
 	CASE("all vcores compute, and who waits is told", beside_hogs),
 	CASE("several read from one pipe", several_readers),
 	CASE("both directions of one socket", both_ways),
+	CASE("a message in pieces", in_pieces),
 	CASE("a deadline ends waits and nothing is lost", deadlines),
 	CASE("cancelled while it waits", cancelled),
 	CASE("descriptors that are closed under those who wait", closed),
