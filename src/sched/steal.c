@@ -20,6 +20,7 @@
 
 #include "base/atomic.h"
 #include "base/bits.h"
+#include "base/clock.h"
 #include "base/fence.h"
 #include "base/lean.h"
 #include "base/mutant.h"
@@ -32,6 +33,7 @@
 /* One in so many looks at another vcore's queue first; every so often however short that is. */
 #define LOOK_TURNS 32
 #define FAIR_LOOKS 8
+#define FAIR_NS	   (20 * UP_NSEC_PER_MSEC)
 #define STEAL_MOST 16
 /* So many operations on a queue in a row are one caller's before it leans towards it: others, who pay
  * some microseconds to have it back, do so that seldom. */
@@ -61,6 +63,7 @@ struct queue {
 	uint32_t seen;	   /* who looks at it now and then, atomic: its turn at that time */
 	uint32_t put_off;  /* who picks: looks at others that waited for a higher one of our own */
 	uint32_t random;
+	uint64_t fair_ns; /* who picks: when it last took one though it had enough */
 	struct level level[LEVELS];
 } UP_CACHE_ALIGNED;
 
@@ -90,6 +93,7 @@ static int steal_init(unsigned max_vcores)
 	for (v = 0; v < max_vcores; v++) {
 		up_lean_init(&queues[v].lock, v + 1, after);
 		queues[v].random = v * 2654435761u + 1;
+		queues[v].fair_ns = up_now_ns();
 	}
 	nr_queues = max_vcores;
 	has_levels = false;
@@ -269,6 +273,18 @@ static bool is_stuck(struct queue *q)
 	return (stuck || UP_MUT(steal_stuck_always)) && !UP_MUT(steal_stuck_unseen);
 }
 
+/* Where one vcore has two and the other one, each of the two has half: so they change places now and then,
+ * by the clock, since a turn may be short or long. */
+static bool is_due(struct queue *own)
+{
+	uint64_t now = up_now_ns();
+
+	if (now - own->fair_ns < FAIR_NS || UP_MUT(steal_unfair))
+		return false;
+	own->fair_ns = now;
+	return true;
+}
+
 /* What lies with a vcore that has no core, or is stuck on one, is served by the others, whose own
  * queues may never be empty: now and then a look at one of them.  What is higher here goes first, unless
  * there is always such a one. */
@@ -276,6 +292,7 @@ static struct item *look_around(struct queue *own, unsigned vcore)
 {
 	unsigned other = own->turn / LOOK_TURNS % nr_queues;
 	struct queue *q = &queues[other];
+	bool due = is_due(own);
 
 	if (other == vcore || UP_MUT(steal_never_looks))
 		return NULL;
@@ -286,7 +303,7 @@ static struct item *look_around(struct queue *own, unsigned vcore)
 	}
 	own->put_off = 0;
 	if (up_load_relaxed(&q->len) > up_load_relaxed(&own->len) + 1 ||
-	    upcall_vcore_cpu(other) < 0 ||
+	    upcall_vcore_cpu(other) < 0 || (due && up_load_relaxed(&q->len)) ||
 	    (!(own->turn / LOOK_TURNS / nr_queues % FAIR_LOOKS) && is_stuck(q)))
 		return take_one(q);
 	return NULL;

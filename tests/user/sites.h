@@ -84,6 +84,7 @@ static const struct call raw_calls[] = {
 	REFUSED(epoll_create1, EMFILE, ENFILE),
 	REFUSED(epoll_ctl, ENOMEM, ENOSPC),
 	REFUSED(epoll_pwait, EINTR, 0),
+	REFUSED(eventfd2, EMFILE, ENFILE),
 	REFUSED(membarrier, EPERM, ENOSYS),
 	REFUSED(ppoll, EINTR, ENOMEM),
 	REFUSED(pread64, EINTR, ESRCH),
