@@ -124,10 +124,14 @@ static void close_all(bool in_child)
 	up_io = (struct up_io){ .top = -1, .bell = -1 };
 }
 
-static void fini(void)
+static void stop(void)
 {
 	if (up_io.there)
 		up_listen_stop();
+}
+
+static void fini(void)
+{
 	close_all(false);
 	up_fd_free_all();
 }
@@ -142,6 +146,7 @@ static const struct up_io_ops ops = {
 	.look = look,
 	.sleep = nap,
 	.leave = leave,
+	.stop = stop,
 	.fini = fini,
 	.forget = forget,
 };

@@ -292,6 +292,9 @@ int upcall_stop(void)
 	/* On the first thread again. */
 	up_arch_set_gs(0);
 	up_store_release(&up_rt.started, false);
+	/* It may be about to say that it has made somebody ready, who has come to his end by now. */
+	if (up_rt.io && !UP_MUT(io_listener_outlives))
+		up_rt.io->stop();
 	up_host_stop();
 	up_setxid_fini();
 	up_fault_fini();

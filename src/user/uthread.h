@@ -170,6 +170,8 @@ struct up_io_ops {
 	bool (*sleep)(uint32_t v);
 	/* Vcore context, about to give its core back: nobody looks from here on. */
 	void (*leave)(uint32_t v);
+	/* No uthread waits any more, and the kernel side is still there: ends its own thread. */
+	void (*stop)(void);
 	void (*fini)(void);   /* nothing runs any more */
 	void (*forget)(void); /* in the child of fork() */
 };

@@ -7,6 +7,7 @@
 #include "../user/rt.h"
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -145,6 +146,62 @@ static int without(const char *what)
 	return 0;
 }
 
+/* The listener has made somebody ready, who runs, and with whom all ends, before it has said so. */
+static atomic_int held;
+
+static int hold_listener(unsigned nr, const char *name, void *arg)
+{
+	struct timespec ts = { 0, 30 * MS };
+	char self[16] = "";
+
+	if (strcmp(name, "port_before_ring"))
+		return 0;
+	prctl(PR_GET_NAME, self);
+	if (!strcmp(self, "upcall-listen")) {
+		atomic_fetch_add(&held, 1);
+		nanosleep(&ts, NULL);
+	}
+	return 0;
+}
+
+static void *write_soon(void *arg)
+{
+	struct timespec ts = { 0, 5 * MS };
+
+	nanosleep(&ts, NULL);
+	CHECK_INT(write(pair[1], "x", 1), 1);
+	return NULL;
+}
+
+static void *read_byte(void *arg)
+{
+	char c;
+
+	CHECK_INT(upcall_recv(pair[0], &c, 1, 0), 1);
+	return NULL;
+}
+
+static int stopped_behind_listener(void)
+{
+	struct upcall_uthread *u;
+	pthread_t t;
+	int i;
+
+	CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	up_inject_set_hook(hold_listener, NULL);
+	for (i = 0; i < 20; i++) {
+		rt_start(1);
+		CHECK_INT(pthread_create(&t, NULL, write_soon, NULL), 0);
+		u = rt_make(read_byte, NULL);
+		upcall_sleep_ns(10 * MS);
+		rt_join(u);
+		CHECK_INT(pthread_join(t, NULL), 0);
+		rt_stop();
+	}
+	CHECK(atomic_load(&held) > 0);
+	return 0;
+}
+
 static int without_ring(void)
 {
 	return without("io_ring");
@@ -185,6 +242,7 @@ static int without_descriptors(void)
 
 static const struct apart cases[] = {
 	CASE("a request that is given up has come back", given_up),
+	CASE("stopped while the listener is about to tell", stopped_behind_listener),
 	CASE("without io_uring", without_ring),
 	CASE("without a listener", without_listener),
 	CASE("without memory", without_memory),
