@@ -198,6 +198,7 @@ static int stopped_behind_listener(void)
 		rt_join(u);
 		CHECK_INT(pthread_join(t, NULL), 0);
 		rt_stop();
+		CHECK_INT(entries("/proc/self/task"), 1);
 	}
 	CHECK(atomic_load(&held) > 0);
 	return 0;
