@@ -58,7 +58,7 @@ static void prepare(struct io_uring_sqe *sqe, struct up_ring_req *q)
 {
 	io_uring_prep_rw(q->op, sqe, q->fd, q->addr, q->len, q->off);
 	sqe->rw_flags = (int)q->flags;
-	io_uring_sqe_set_data(sqe, q->op == IORING_OP_ASYNC_CANCEL ? NULL : q);
+	io_uring_sqe_set_data(sqe, q);
 }
 
 /* What has been handed over goes to the end of what we hold, in the order in which it came. */
@@ -79,7 +79,7 @@ static void gather(void)
 		r.held_end = &fifo->next;
 }
 
-/* As many as there is room for.  One that cancels may be gone once it is submitted. */
+/* As many as there is room for. */
 static void fill(void)
 {
 	struct io_uring_sqe *sqe;
@@ -109,8 +109,7 @@ static void reap(struct up_wakes *k)
 
 	while (!io_uring_peek_cqe(&r.ring, &cqe)) {
 		q = io_uring_cqe_get_data(cqe);
-		if (q)
-			done(q, cqe->res, k);
+		done(q, cqe->res, k);
 		io_uring_cqe_seen(&r.ring, cqe);
 	}
 }
@@ -126,6 +125,7 @@ bool up_ring_turn(struct up_wakes *k)
 	do {
 		fill();
 		err = io_uring_submit_and_get_events(&r.ring);
+		UP_INJECT(io_ring_reaps);
 		reap(k);
 	} while (err >= 0 && r.held);
 	return r.held || io_uring_sq_ready(&r.ring);
@@ -177,14 +177,19 @@ static int wait_for(struct up_ring_req *q, uint64_t until)
 	return err;
 }
 
-/* Linux may be done with it all the same: then that counts, and nothing is lost. */
+/* Linux may be done with it all the same: then that counts, and nothing is lost.  What asks for the end has
+ * to come back too, whichever of the two is first. */
 static long give_up(struct up_ring_req *q, int why)
 {
 	struct up_ring_req cancel = { .op = IORING_OP_ASYNC_CANCEL, .fd = -1, .addr = q };
 
 	upcall_cancel_disable();
 	hand_over(&cancel);
-	while (!UP_MUT(io_ring_given_up_at_once) && wait_for(q, UP_FOREVER))
+	if (UP_MUT(io_ring_given_up_at_once))
+		return why;
+	while (wait_for(q, UP_FOREVER))
+		;
+	while (!UP_MUT(io_ring_cancel_left) && wait_for(&cancel, UP_FOREVER))
 		;
 	upcall_cancel_enable();
 	return q->res == -ECANCELED || q->res == -EINTR ? why : q->res;
