@@ -7,7 +7,6 @@ cd "$(dirname "$0")/.." || exit 1
 
 has_cmd() { command -v "$1" >/dev/null 2>&1; }
 has_header() { printf '#include <%s>\n' "$1" | c++ -E -x c++ - >/dev/null 2>&1; }
-has_server() { has_cmd "$1" || [ -x "/usr/sbin/$1" ]; }
 has_lib() { has_cmd pkg-config && pkg-config --exists "$1" 2>/dev/null; }
 
 # need PACKAGE PROBE...: remembers PACKAGE when its probe fails.
@@ -52,8 +51,6 @@ probe() {
     wish libboost-fiber-dev has_header boost/fiber/policy.hpp
     wish golang-go has_cmd go
     wish libtbb-dev has_lib tbb
-    # A contender of build/bench/http.
-    wish nginx-light has_server nginx
 }
 
 probe
