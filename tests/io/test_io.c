@@ -122,7 +122,7 @@ static void *read_one(void *arg)
 static int many_wait(void)
 {
 	enum {
-		NR = 500
+		NR = 400
 	};
 	struct upcall_uthread *u[NR];
 	int fd[NR][2], i;
@@ -347,13 +347,21 @@ static void *read_closed(void *arg)
 static int closed(void)
 {
 	struct upcall_uthread *u;
-	int fd[2], other[2];
+	int fd[2], other[2], lower[8], i;
 
+	for (i = 0; i < 8; i++)
+		lower[i] = dup(0);
 	rt_start(2);
 	make_pair(fd);
+	/* What the runtime opens meanwhile is not to get the number: there are lower ones. */
+	upcall_io_deadline(upcall_now_ns() + 2 * MS);
+	CHECK_INT(upcall_read(fd[0], other, 1), -ETIMEDOUT);
+	upcall_io_deadline(UPCALL_FOREVER);
 	u = rt_make(read_closed, (void *)(intptr_t)fd[0]);
 	AWAIT(atomic_load(&started), upcall_yield());
-	upcall_sleep_ns(2 * MS);
+	upcall_sleep_ns(20 * MS);
+	for (i = 0; i < 8; i++)
+		close(lower[i]);
 	CHECK_INT(upcall_close(fd[0]), 0);
 	rt_join(u);
 	CHECK_INT(upcall_close(fd[0]), -EBADF);
@@ -664,7 +672,10 @@ static int direct_file(void)
 	int i;
 
 	file_fd = mkstemp(name);
-	CHECK(file_fd >= 0);
+	if (file_fd < 0) {
+		printf("# SKIP nothing to be made in /var/tmp: %s\n", strerror(errno));
+		return 0;
+	}
 	for (i = 0; i < NR; i++) {
 		memset(buf, i + 1, sizeof(buf));
 		CHECK_INT(write(file_fd, buf, sizeof(buf)), (int)sizeof(buf));
@@ -702,7 +713,10 @@ static int other_calls(void)
 	sigset_t set;
 	pid_t pid;
 
-	CHECK(fd >= 0);
+	if (fd < 0) {
+		printf("# SKIP nothing to be made in /var/tmp: %s\n", strerror(errno));
+		return 0;
+	}
 	close(fd);
 	rt_start(2);
 	fd = upcall_openat(AT_FDCWD, name, O_RDWR | O_CLOEXEC, 0);
