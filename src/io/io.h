@@ -145,7 +145,10 @@ long up_io_end(struct up_io_try *t);
 /* In Linux, as an announced call where a uthread makes it. */
 long up_io_plain(long nr, long a, long b, long c, long d, long e, long f);
 
-/* poll.c: in Linux, by an announced call, until a moment. */
+/* poll.c */
+/* Now; what is no descriptor is ready to be refused. */
+bool up_io_is_ready(int fd, enum up_io_dir dir);
+/* In Linux, by an announced call, until a moment. */
 struct pollfd;
 int up_io_poll(struct pollfd *fds, unsigned long nr, uint64_t until);
 

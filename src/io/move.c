@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 
 #include "upcall/call.h"
 #include "upcall/io.h"
@@ -24,9 +23,7 @@ static int lend(int fd)
 /* Which of the two is to be waited for. */
 static bool wait_for(struct up_io_try *t, int in, int out)
 {
-	struct pollfd p = { .fd = in, .events = POLLIN };
-	struct timespec now = { 0 };
-	bool is_in = !up_syscall5(SYS_ppoll, (long)&p, 1, (long)&now, 0, 0);
+	bool is_in = !up_io_is_ready(in, UP_IO_IN);
 
 	t->fd = is_in ? in : out;
 	t->dir = is_in ? UP_IO_IN : UP_IO_OUT;

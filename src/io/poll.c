@@ -26,6 +26,13 @@ static int look_at(struct pollfd *fds, nfds_t nr)
 	return (int)up_syscall5(SYS_ppoll, (long)fds, (long)nr, (long)&now, 0, 0);
 }
 
+bool up_io_is_ready(int fd, enum up_io_dir dir)
+{
+	struct pollfd p = { .fd = fd, .events = dir == UP_IO_IN ? POLLIN : POLLOUT };
+
+	return fd < 0 || look_at(&p, 1);
+}
+
 int up_io_poll(struct pollfd *fds, nfds_t nr, uint64_t until)
 {
 	struct timespec ts;

@@ -7,7 +7,6 @@
 #include "io/io.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <sys/socket.h>
 
 #include "upcall/call.h"
@@ -15,43 +14,35 @@
 
 /* ---- bytes and messages ---- */
 
-/* One with all that was asked for, where the caller insists. */
-static bool more_in(struct up_io_try *t, long r, size_t sz, int flags)
+/* As often as it takes; all sz bytes where `whole`. */
+static ssize_t bytes(long nr, int fd, const void *buf, size_t sz, int flags, bool whole)
 {
-	if ((flags & (MSG_WAITALL | MSG_PEEK)) == MSG_WAITALL)
-		return up_io_more(t, r, sz);
-	return up_io_again(t, r);
+	enum up_io_dir dir = nr == SYS_recvfrom ? UP_IO_IN : UP_IO_OUT;
+	struct up_io_try t = up_io_begin(fd, dir, flags & MSG_DONTWAIT);
+	bool again = !t.r;
+	long r;
+
+	if (!t.u)
+		return up_io_plain(nr, fd, (long)buf, (long)sz, flags, 0, 0);
+	while (again) {
+		r = up_syscall6(nr, fd, (long)buf + (long)t.done, (long)(sz - t.done),
+				flags | MSG_DONTWAIT, 0, 0);
+		again = whole ? up_io_more(&t, r, sz) : up_io_again(&t, r);
+	}
+	return up_io_end(&t);
 }
 
 ssize_t upcall_recv(int fd, void *buf, size_t sz, int flags)
 {
-	struct up_io_try t = up_io_begin(fd, UP_IO_IN, flags & MSG_DONTWAIT);
-	bool again = !t.r;
+	bool whole = (flags & (MSG_WAITALL | MSG_PEEK)) == MSG_WAITALL;
 
-	if (!t.u)
-		return up_io_plain(SYS_recvfrom, fd, (long)buf, (long)sz, flags, 0, 0);
-	while (again)
-		again = more_in(&t,
-				up_syscall6(SYS_recvfrom, fd, (long)buf + (long)t.done,
-					    (long)(sz - t.done), flags | MSG_DONTWAIT, 0, 0),
-				sz, flags);
-	return up_io_end(&t);
+	return bytes(SYS_recvfrom, fd, buf, sz, flags, whole);
 }
 
 /* Linux sends all that it was given, however often it has to wait; a datagram is sent as one. */
 ssize_t upcall_send(int fd, const void *buf, size_t sz, int flags)
 {
-	struct up_io_try t = up_io_begin(fd, UP_IO_OUT, flags & MSG_DONTWAIT);
-	bool again = !t.r;
-
-	if (!t.u)
-		return up_io_plain(SYS_sendto, fd, (long)buf, (long)sz, flags, 0, 0);
-	while (again)
-		again = up_io_more(&t,
-				   up_syscall6(SYS_sendto, fd, (long)buf + (long)t.done,
-					       (long)(sz - t.done), flags | MSG_DONTWAIT, 0, 0),
-				   sz);
-	return up_io_end(&t);
+	return bytes(SYS_sendto, fd, buf, sz, flags, true);
 }
 
 ssize_t upcall_recvmsg(int fd, struct msghdr *msg, int flags)
@@ -109,14 +100,6 @@ ssize_t upcall_sendmsg(int fd, const struct msghdr *msg, int flags)
 
 /* ---- connections ---- */
 
-static bool is_ready(int fd, short events)
-{
-	struct pollfd p = { .fd = fd, .events = events };
-	struct timespec now = { 0 };
-
-	return fd < 0 || up_syscall5(SYS_ppoll, (long)&p, 1, (long)&now, 0, 0);
-}
-
 /*
  * No flag of the call's own keeps it from blocking, so that it is made only when a connection is there.
  * Another process, or another uthread, may be faster: then it waits in Linux, without its deadline.
@@ -129,7 +112,7 @@ int upcall_accept4(int fd, struct sockaddr *addr, socklen_t *addr_sz, int flags)
 	if (!t.u)
 		return (int)up_io_plain(SYS_accept4, fd, (long)addr, (long)addr_sz, flags, 0, 0);
 	while (again) {
-		if (!is_ready(fd, POLLIN)) {
+		if (!up_io_is_ready(fd, UP_IO_IN)) {
 			again = up_io_wait_for(&t);
 			continue;
 		}
@@ -146,7 +129,7 @@ static int connected(struct up_io_try *t)
 	int err = 0;
 	long r;
 
-	while (!is_ready(t->fd, POLLOUT))
+	while (!up_io_is_ready(t->fd, UP_IO_OUT))
 		if (!up_io_wait_for(t))
 			return (int)t->r;
 	r = up_syscall5(SYS_getsockopt, t->fd, SOL_SOCKET, SO_ERROR, (long)&err, (long)&err_sz);

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <linux/io_uring.h>
-#include <poll.h>
 #include <sys/uio.h>
 
 #include "upcall/call.h"
@@ -42,12 +41,7 @@ static long blocking(const struct up_io_try *t, const struct iovec *v, int nr, l
 /* A descriptor that cannot be asked for what there is at once. */
 static long when_ready(struct up_io_try *t, const struct iovec *v, int nr, long off)
 {
-	struct pollfd p = { .fd = t->fd, .events = t->dir == UP_IO_IN ? POLLIN : POLLOUT };
-	struct timespec now = { 0 };
-
-	if (up_syscall5(SYS_ppoll, (long)&p, 1, (long)&now, 0, 0))
-		return blocking(t, v, nr, off);
-	return -EAGAIN;
+	return up_io_is_ready(t->fd, t->dir) ? blocking(t, v, nr, off) : -EAGAIN;
 }
 
 static long try_once(struct up_io_try *t, const struct iovec *v, int nr, long off)

@@ -12,9 +12,6 @@
 #include "upcall/call.h"
 #include "upcall/io.h"
 
-/* What is written before a call may be read behind another: whoever sends lets whoever receives know. */
-static char in_linux;
-
 /* By now the caller's deadline has passed. */
 static bool is_late(const struct up_uthread *u)
 {
@@ -25,7 +22,7 @@ struct up_io_try up_io_begin(int fd, enum up_io_dir dir, bool dont_wait)
 {
 	struct up_io_try t = { .u = up_self(), .fd = fd, .dir = dir, .dont_wait = dont_wait };
 
-	up_san_release(&in_linux);
+	up_san_release(&up_in_linux);
 	if (t.u && UP_UNLIKELY(t.u->wait.io_until) && is_late(t.u))
 		t.r = -ETIMEDOUT;
 	return t;
@@ -74,7 +71,7 @@ bool up_io_more(struct up_io_try *t, long r, size_t sz)
 
 long up_io_end(struct up_io_try *t)
 {
-	up_san_acquire(&in_linux);
+	up_san_acquire(&up_in_linux);
 	if (t->done && !UP_MUT(io_partial_dropped))
 		return (long)t->done;
 	if (UP_UNLIKELY(t->r == -ECANCELED))

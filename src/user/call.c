@@ -77,18 +77,17 @@ static UP_NOINLINE long call_slowly(long nr, long a, long b, long c, long d, lon
 	return call_with(up_arch_get_gs(), nr, a, b, c, d, e, f);
 }
 
-/* What is written before a call may be read behind another: whoever sends lets whoever receives know. */
-static char in_linux;
+char up_in_linux;
 
 long upcall_syscall(long nr, long a, long b, long c, long d, long e, long f)
 {
 	long r;
 
-	up_san_release(&in_linux);
+	up_san_release(&up_in_linux);
 	if (UP_UNLIKELY(!up_arch_fsgsbase))
 		r = call_slowly(nr, a, b, c, d, e, f);
 	else
 		r = call_with(up_arch_get_gs_insn(), nr, a, b, c, d, e, f);
-	up_san_acquire(&in_linux);
+	up_san_acquire(&up_in_linux);
 	return r;
 }

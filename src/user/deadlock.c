@@ -4,10 +4,10 @@
  * end any of the waits.  Looked for by the last vcore when it has run out of work, and said once, to
  * a function of the program's; what each waits for, upcall_dump() tells.
  *
- * Not called one: somebody sleeps until a moment, waits for a descriptor, is in a call of Linux' (sigwait() and its like are
- * such calls), or waits by upcall_block(), whose waker we do not know.  What cannot be known either is
- * whether another thread of the process, a handler of a signal, or one of an event means to wake
- * somebody.
+ * Not called one: somebody sleeps until a moment, waits for a descriptor, is in a call of Linux'
+ * (sigwait() and its like are such calls), or waits by upcall_block(), whose waker we do not know.  What
+ * cannot be known either is whether another thread of the process, a handler of a signal, or one of an
+ * event means to wake somebody.
  */
 #include <errno.h>
 

@@ -308,6 +308,10 @@ void up_vcore_kick_one(void);
 /* Work has come that is no uthread: brings in a vcore that is idle or missing.  As up_ready(). */
 void up_wake_vcore(void);
 
+/* call.c, for sanitizers: what is written before a call may be read behind another, so whoever sends lets
+ * whoever receives know. */
+extern char up_in_linux;
+
 /* again.c; vcore context, owner of u, which was turned out of a call */
 void up_again_push(struct up_uthread *u);
 void up_again_leave(struct up_uthread *u); /* the innermost */

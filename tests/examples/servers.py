@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 import traceback
 
@@ -104,6 +105,18 @@ def read_all(s):
     while part := s.recv(65536):
         data += part
     return data
+
+
+def send_and_read(s, data):
+    """All that comes back while data goes out, more of it than anybody holds."""
+    def send():
+        s.sendall(data)
+        s.shutdown(socket.SHUT_WR)
+    t = threading.Thread(target=send)
+    t.start()
+    got = read_all(s)
+    t.join()
+    return got
 
 
 def read_exactly(s, nr):

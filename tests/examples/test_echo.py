@@ -5,11 +5,10 @@ import os
 import signal
 import socket
 import sys
-import threading
 import time
 
 import servers
-from servers import Server, ends, read_all, refuses_nothing, reset, same, wait_until
+from servers import Server, ends, read_all, refuses_nothing, reset, same, send_and_read, wait_until
 
 ECHO = sys.argv[1]
 
@@ -17,14 +16,7 @@ ECHO = sys.argv[1]
 def gives_back():
     with Server(ECHO) as server, server.connect() as s:
         data = os.urandom(3 << 20)
-
-        def send():
-            s.sendall(data)
-            s.shutdown(socket.SHUT_WR)
-        t = threading.Thread(target=send)
-        t.start()
-        same(read_all(s) == data, True)
-        t.join()
+        same(send_and_read(s, data) == data, True)
         same(server.stop(), "echo: 1 connections\n")
 
 

@@ -6,11 +6,11 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 
 import servers
-from servers import Server, ends, read_all, read_exactly, refuses_nothing, reset, same, wait_until
+from servers import (Server, ends, read_all, read_exactly, refuses_nothing, reset, same,
+                     send_and_read, wait_until)
 
 PROXY, ECHO = sys.argv[1:3]
 
@@ -36,14 +36,7 @@ def accept(far):
 def both_ways():
     with Server(ECHO) as echo, before(echo) as proxy, proxy.connect() as s:
         data = os.urandom(5 << 20)
-
-        def send():
-            s.sendall(data)
-            s.shutdown(socket.SHUT_WR)
-        t = threading.Thread(target=send)
-        t.start()
-        same(read_all(s) == data, True)
-        t.join()
+        same(send_and_read(s, data) == data, True)
         same(proxy.stop(), "proxy: 1 connections\n")
 
 

@@ -20,17 +20,6 @@ static void make_pair(int *fd)
 	CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
 }
 
-static uint64_t all_blocks(void)
-{
-	struct upcall_stats st = rt_stats();
-	uint64_t nr = 0;
-	unsigned i;
-
-	for (i = 0; i < sizeof(st.blocked) / sizeof(st.blocked[0]); i++)
-		nr += st.blocked[i];
-	return nr;
-}
-
 /* ---- one waits, the other goes on ---- */
 
 #define ROUNDS 2000
@@ -72,7 +61,7 @@ static int ping_pong(unsigned vcores, bool pipes)
 		there = (struct pinger){ a[0], a[0], ROUNDS };
 	}
 	rt_start(vcores);
-	before = all_blocks();
+	before = rt_blocks();
 	u = rt_make(echo_bytes, &there);
 	for (i = 0; i < ROUNDS; i++) {
 		c = (char)i;
@@ -82,7 +71,7 @@ static int ping_pong(unsigned vcores, bool pipes)
 	}
 	rt_join(u);
 	/* Making the listener may block; waiting has not. */
-	CHECK(all_blocks() - before < 50);
+	CHECK(rt_blocks() - before < 50);
 	rt_stop();
 	return 0;
 }
@@ -690,13 +679,13 @@ static int direct_file(void)
 	rt_start(2);
 	rt_join(rt_make(read_file, NULL)); /* the listener may come late to the first */
 	upcall_sleep_ns(10 * MS);
-	before = all_blocks();
+	before = rt_blocks();
 	for (i = 0; i < NR; i++)
 		u[i] = rt_make(read_file, (void *)(uintptr_t)i);
 	for (i = 0; i < NR; i++)
 		rt_join(u[i]);
-	printf("# blocks: %lu of %d reads\n", (unsigned long)(all_blocks() - before), NR * 50);
-	CHECK(all_blocks() - before < NR * 50 / 4);
+	printf("# blocks: %lu of %d reads\n", (unsigned long)(rt_blocks() - before), NR * 50);
+	CHECK(rt_blocks() - before < NR * 50 / 4);
 	rt_stop();
 	return 0;
 }

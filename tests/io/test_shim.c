@@ -13,17 +13,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static uint64_t all_blocks(void)
-{
-	struct upcall_stats st = rt_stats();
-	uint64_t nr = 0;
-	unsigned i;
-
-	for (i = 0; i < sizeof(st.blocked) / sizeof(st.blocked[0]); i++)
-		nr += st.blocked[i];
-	return nr;
-}
-
 static void *echo(void *arg)
 {
 	int fd = (int)(intptr_t)arg;
@@ -58,7 +47,7 @@ static int no_threads(void)
 		CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM, 0, fd[i]), 0);
 		u[i] = rt_make(echo, (void *)(intptr_t)fd[i][1]);
 	}
-	before = all_blocks();
+	before = rt_blocks();
 	for (k = 0; k < ROUNDS; k++) {
 		for (i = 0; i < NR; i++)
 			CHECK_INT(send(fd[i][0], "x", 1, 0), 1);
@@ -67,7 +56,7 @@ static int no_threads(void)
 		usleep(100);
 	}
 	CHECK(rt_stats().activations < 30);
-	CHECK(all_blocks() - before < NR * ROUNDS / 10);
+	CHECK(rt_blocks() - before < NR * ROUNDS / 10);
 	for (i = 0; i < NR; i++)
 		CHECK_INT(shutdown(fd[i][0], SHUT_WR), 0);
 	for (i = 0; i < NR; i++)

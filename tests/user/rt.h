@@ -143,4 +143,16 @@ static inline void *rt_has_turn(void *arg)
 	return arg;
 }
 
+/* How often uthreads have blocked in Linux, by whatever call. */
+static inline uint64_t rt_blocks(void)
+{
+	struct upcall_stats st = rt_stats();
+	uint64_t nr = 0;
+	unsigned i;
+
+	for (i = 0; i < sizeof(st.blocked) / sizeof(st.blocked[0]); i++)
+		nr += st.blocked[i];
+	return nr;
+}
+
 #endif
