@@ -44,6 +44,13 @@ static long when_ready(struct up_io_try *t, const struct iovec *v, int nr, long 
 	return up_io_is_ready(t->fd, t->dir) ? blocking(t, v, nr, off) : -EAGAIN;
 }
 
+/* By now: what is known of a number may be out of date. */
+static bool is_file(int fd)
+{
+	up_fd_forget(fd);
+	return up_fd_look(fd) >= UP_FD_FILE;
+}
+
 static long try_once(struct up_io_try *t, const struct iovec *v, int nr, long off)
 {
 	int kind = up_fd_look(t->fd);
@@ -54,7 +61,7 @@ static long try_once(struct up_io_try *t, const struct iovec *v, int nr, long of
 	r = up_syscall6(at_once[t->dir], t->fd, (long)v, nr, off, 0, RWF_NOWAIT);
 	if (UP_UNLIKELY(r == -EOPNOTSUPP))
 		return kind == UP_FD_FILE ? blocking(t, v, nr, off) : when_ready(t, v, nr, off);
-	if (UP_UNLIKELY(r == -EAGAIN) && kind == UP_FD_FILE)
+	if (UP_UNLIKELY(r == -EAGAIN) && kind == UP_FD_FILE && is_file(t->fd))
 		return blocking(t, v, nr, off);
 	return r;
 }
@@ -86,40 +93,23 @@ static size_t size_of(const struct iovec *v, int nr)
 	return UP_MIN(sz, MOST);
 }
 
-/* Are fewer bytes than asked for to be followed by others?  What is known of a file may be out of date:
- * one must not wait for more of what has become a socket. */
-static bool is_partial(const struct up_io_try *t)
-{
-	const struct up_fd *f = up_fd_find(t->fd);
-	bool known = f && up_load_relaxed(&f->kind) != UP_FD_UNKNOWN;
-
-	if (t->dir == UP_IO_OUT)
-		return true;
-	if (up_fd_look(t->fd) < UP_FD_FILE)
-		return false;
-	if (known)
-		up_fd_forget(t->fd);
-	return up_fd_look(t->fd) >= UP_FD_FILE;
-}
-
-/* Linux has read v by now, so that it can be read. */
+/* Linux has read v by now, so that it can be read.  Of a file more may be there, which was not in memory; of
+ * anything else, and of what has become something else, fewer bytes are all that there are. */
 static void finish(struct up_io_try *t, const struct iovec *v, int nr, long off)
 {
 	size_t sz = size_of(v, nr);
 	struct iovec rest[PIECE];
-	bool file, again = true;
+	bool again = true;
 	long r;
 	int n;
 
 	t->done = (size_t)t->r;
-	if (t->done >= sz || !is_partial(t))
+	if (t->done >= sz || (t->dir == UP_IO_IN && up_fd_look(t->fd) < UP_FD_FILE))
 		return;
-	file = up_fd_look(t->fd) >= UP_FD_FILE;
 	while (again) {
 		n = skip(rest, PIECE, v, nr, t->done);
-		r = off == ANY_PLACE ? off : off + (long)t->done;
-		r = file ? blocking(t, rest, n, r) : try_once(t, rest, n, r);
-		again = up_io_more(t, r, sz);
+		r = try_once(t, rest, n, off == ANY_PLACE ? off : off + (long)t->done);
+		again = (t->dir == UP_IO_OUT || r > 0) && up_io_more(t, r, sz);
 	}
 }
 
